@@ -1,0 +1,148 @@
+//! Reading words as getopt_long(3) reads them, and what to do with the options that matter here.
+//!
+//! Knows how short options are bundled, long ones abbreviated and values attached. Doesn't know
+//! which options there are: each tool brings its own `Grammar`.
+
+use super::{Edits, Jobs};
+
+/// An option's argument, in the terms of getopt(3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    Nothing,
+    /// `::` – only in the same word: `-Oline`, `--jobs=4`.
+    Attached,
+    /// `:` – in the same word or else the next one.
+    Word,
+}
+
+/// What an option means for the pool.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    Plain,
+    Jobs,
+    Load,
+    /// Names another jobserver, or its style.
+    Jobserver,
+    /// Everything from here on belongs to somebody else (`ninja -t TOOL`).
+    Rest,
+}
+
+/// The options that a tool has.
+pub(super) struct Options {
+    /// As for getopt(3); a letter that isn't here takes nothing.
+    pub(super) short: &'static [u8],
+    pub(super) long: &'static [Long],
+    /// Whether the unambiguous beginning of a long name will do, as for getopt_long(3).
+    pub(super) abbreviates: bool,
+}
+
+/// A long name, the short option it stands for (a digit where there is none), its argument.
+pub(super) type Long = (&'static str, u8, Takes);
+
+/// What a tool's options mean for the pool.
+pub(super) struct Grammar {
+    pub(super) options: Options,
+    pub(super) role: fn(u8) -> Role,
+    pub(super) jobs: fn(Option<&[u8]>) -> Jobs,
+    /// Whether the tool takes this for a load.
+    pub(super) load: fn(Option<&[u8]>) -> bool,
+}
+
+/// The first option in a word that can have an argument. The rest of the word is that argument,
+/// so there is at most one.
+pub(super) struct Found<'a> {
+    pub(super) key: u8,
+    pub(super) takes: Takes,
+    /// Where in the word it begins; 0 for a long one. What is before it stays.
+    pub(super) at: usize,
+    pub(super) attached: Option<&'a [u8]>,
+}
+
+impl Options {
+    pub(super) fn find<'a>(&self, word: &'a [u8]) -> Option<Found<'a>> {
+        if let Some(long) = word.strip_prefix(b"--") {
+            return self.find_long(long);
+        }
+        let letters = word.strip_prefix(b"-")?;
+        letters.iter().enumerate().find_map(|(i, &key)| {
+            let rest = Some(&letters[i + 1..]).filter(|rest| !rest.is_empty());
+            Some(Found {
+                key,
+                takes: Some(self.takes(key)).filter(|t| *t != Takes::Nothing)?,
+                at: i + 1,
+                attached: rest,
+            })
+        })
+    }
+
+    fn find_long<'a>(&self, word: &'a [u8]) -> Option<Found<'a>> {
+        let equals = word.iter().position(|b| *b == b'=');
+        let name = &word[..equals.unwrap_or(word.len())];
+        let exact = self.long.iter().find(|long| long.0.as_bytes() == name);
+        let &(_, key, takes) = exact.or_else(|| self.abbreviated(name))?;
+        let attached = equals.map(|at| &word[at + 1..]);
+        (takes != Takes::Nothing).then_some(Found { key, takes, at: 0, attached })
+    }
+
+    /// The long option that `name` is the beginning of; two names of one option don't clash.
+    fn abbreviated(&self, name: &[u8]) -> Option<&Long> {
+        let begins = |long: &&Long| long.0.as_bytes().starts_with(name);
+        let mut candidates = self.long.iter().filter(begins);
+        let first = candidates.next().filter(|_| self.abbreviates)?;
+        candidates.all(|other| other.1 == first.1).then_some(first)
+    }
+
+    fn takes(&self, key: u8) -> Takes {
+        let at = self.short.iter().position(|b| *b == key && key != b':');
+        match at.map(|at| &self.short[at + 1..]) {
+            Some([b':', b':', ..]) => Takes::Attached,
+            Some([b':', ..]) => Takes::Word,
+            Some(_) | None => Takes::Nothing,
+        }
+    }
+}
+
+/// Reads words as getopt_long(3) does, up to `--`.
+pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
+    let mut edits = Edits::none(words.len());
+    let mut i = 0;
+    while i < words.len() && words[i] != b"--" {
+        let Some(found) = grammar.options.find(words[i]) else {
+            i += 1;
+            continue;
+        };
+        let role = (grammar.role)(found.key);
+        let next = words.get(i + 1).copied();
+        let separate = match found.takes {
+            _ if found.attached.is_some() => None,
+            Takes::Word => next,
+            Takes::Attached => next.filter(|next| is_separate_number(role, next)),
+            Takes::Nothing => None,
+        };
+        let value = found.attached.or(separate);
+        let used = 1 + usize::from(separate.is_some());
+        let leaves_the_pool = match role {
+            Role::Plain => false,
+            Role::Jobs => edits.jobs((grammar.jobs)(value)),
+            Role::Load => (grammar.load)(value),
+            Role::Jobserver => value.is_some(),
+            Role::Rest => break,
+        };
+        if leaves_the_pool {
+            edits.take_out(i, used, found.at);
+        }
+        i += used;
+    }
+    edits
+}
+
+/// Whether the word after `-j` or `-l` is its number: getopt says that there is none, and then
+/// make's `decode_switches` looks itself. For `-j` all must be digits (an empty word will do, and
+/// is refused later); a load need only begin like one.
+fn is_separate_number(role: Role, word: &[u8]) -> bool {
+    match role {
+        Role::Jobs => word.iter().all(u8::is_ascii_digit),
+        Role::Load => word.first().is_some_and(|b| b.is_ascii_digit() || *b == b'.'),
+        Role::Plain | Role::Jobserver | Role::Rest => false,
+    }
+}

@@ -1,0 +1,80 @@
+//! Small texts of others: the kernel's pressure lines, versions, numbers as users write them.
+//!
+//! Doesn't know where they were read.
+
+/// The total, in microseconds, of the `some` line of a pressure file (Linux `Documentation/accounting/psi.rst`):
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
+pub fn some_total(file: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with("some "))?;
+    line.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()
+}
+
+/// The version in what `make --version` prints first: `GNU Make 4.3`.
+pub fn gnu_make_version(output: &[u8]) -> Option<(u32, u32)> {
+    let line = output.split(|&byte| byte == b'\n').next()?;
+    let text = std::str::from_utf8(line).ok()?;
+    let mut numbers = text.strip_prefix("GNU Make ")?.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// A number as python's `float()` takes it, which reads bitbake's variables: white space around it, `1_000`, `inf`.
+pub fn python_float(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let bytes = text.as_bytes();
+    let lone_underscore = bytes.iter().enumerate().any(|(at, &byte)| {
+        let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+        byte == b'_' && !(digit(at.checked_sub(1)) && digit(Some(at + 1)))
+    });
+    if lone_underscore { None } else { text.replace('_', "").parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pressure_lines() {
+        let rows: [(&str, Option<u64>); 6] = [
+            (
+                "some avg10=0.35 avg60=2.02 avg300=0.76 total=2846709\nfull avg10=0.00 total=7\n",
+                Some(2846709),
+            ),
+            ("some avg10=0.35 total=18446744073709551615", Some(u64::MAX)),
+            ("full avg10=0.35 total=5\n", None),
+            ("some avg10=0.35\n", None),
+            ("some total=-1\n", None),
+            ("", None),
+        ];
+        for (file, total) in rows {
+            assert_eq!(some_total(file.as_bytes()), total, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn make_versions() {
+        let rows: [(&str, Option<(u32, u32)>); 6] = [
+            ("GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu\n", Some((4, 3))),
+            ("GNU Make 4.4.1\n", Some((4, 4))),
+            ("GNU Make 4.4.90\n", Some((4, 4))),
+            ("GNU Make 10.0", Some((10, 0))),
+            ("bmake 20200710\n", None),
+            ("", None),
+        ];
+        for (output, version) in rows {
+            assert_eq!(gnu_make_version(output.as_bytes()), version, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_as_python_reads_them() {
+        assert_eq!(python_float(" 15000 "), Some(15000.0));
+        assert_eq!(python_float("1e5"), Some(100_000.0));
+        assert_eq!(python_float("20_000.5"), Some(20_000.5));
+        assert_eq!(python_float("inf"), Some(f64::INFINITY));
+        assert!(python_float("nan").is_some_and(f64::is_nan));
+        for bad in ["", "x", "_1", "1_", "1__0", "15000us", "0x10"] {
+            assert_eq!(python_float(bad), None, "{bad:?}");
+        }
+    }
+}
