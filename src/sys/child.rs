@@ -1,0 +1,171 @@
+//! The wrapped command: started in its caller's surroundings, watched, and its end made our own.
+//!
+//! Doesn't know endpoints or policy: it is told which descriptors and variables the command gets.
+
+use super::notify::{Arrival, Original};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+
+/// A command as the user gave it.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    /// The program: a name to be found on PATH, or a path.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+/// The direct child.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+}
+
+/// What `waitpid` tells of the child.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    /// It has ended, and was reaped.
+    Ended(ExitStatus),
+    /// It was stopped: by a job control signal (TSTP, TTIN, TTOU), or by SIGSTOP.
+    Stopped {
+        /// A job control signal did it.
+        by_job_control: bool,
+    },
+    /// It goes on.
+    Continued,
+}
+
+/// Starts the command with `variables` set over the environment and `inherited` left open to it.
+///
+/// Everything else is as our caller had it: process group, terminal, signal mask, ignored signals, umask, limits.
+/// It gets SIGTERM should we die before it (prctl(2), PR_SET_PDEATHSIG). The error is exec's own.
+pub fn start(
+    command: &CommandLine,
+    variables: &[(&str, OsString)],
+    inherited: &[BorrowedFd<'_>],
+    original: &Original,
+) -> io::Result<Child> {
+    let inherited: Vec<RawFd> = inherited.iter().map(|fd| fd.as_raw_fd()).collect();
+    let original = original.clone();
+    let parent = std::process::id();
+    let mut child = Command::new(&command.program);
+    child.args(&command.args).envs(variables.iter().map(|(name, value)| (name, value)));
+    let prepare = move || {
+        for &fd in &inherited {
+            keep_over_exec(fd)?;
+        }
+        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
+        if std::os::unix::process::parent_id() != parent {
+            nix::sys::signal::raise(Signal::SIGTERM)?;
+        }
+        original.restore()
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are made: fcntl, prctl, getppid, kill, sigaction,
+    // sigprocmask; nothing allocates. This process has one thread.
+    unsafe { child.pre_exec(prepare) };
+    let pid = child.spawn()?.id();
+    Ok(Child { pid: Pid::from_raw(pid as i32) })
+}
+
+/// Becomes the command, with nothing of ours. Only returns with exec's error.
+pub fn become_command(command: &CommandLine) -> io::Error {
+    Command::new(&command.program).args(&command.args).exec()
+}
+
+/// The exit status for a command that couldn't be started: 127 not found, 126 found but not runnable (env(1)); 125
+/// where the machine was out of processes or memory.
+pub fn start_failure_status(error: &io::Error) -> i32 {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => 127,
+        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => 125,
+        _ => 126,
+    }
+}
+
+fn keep_over_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: fcntl on a number that the parent keeps open over the fork; FD_CLOEXEC is the only descriptor flag.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+impl Child {
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
+    /// The next change, or `None` where there is none now.
+    pub fn change(&self) -> io::Result<Option<Change>> {
+        let mut status = 0;
+        let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+        // SAFETY: plain waitpid on our own child. (nix's wrapper fails on a death by a real-time signal.)
+        match unsafe { libc::waitpid(self.pid.as_raw(), &mut status, flags) } {
+            0 => Ok(None),
+            reaped if reaped > 0 => {
+                let status = ExitStatus::from_raw(status);
+                Ok(Some(match status.stopped_signal() {
+                    Some(signal) => Change::Stopped { by_job_control: signal != libc::SIGSTOP },
+                    None if status.continued() => Change::Continued,
+                    None => Change::Ended(status),
+                }))
+            }
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Waits for its end, and does nothing else.
+    pub fn wait(&self) -> io::Result<ExitStatus> {
+        loop {
+            let mut status = 0;
+            // SAFETY: plain waitpid on our own child.
+            if unsafe { libc::waitpid(self.pid.as_raw(), &mut status, 0) } > 0 {
+                return Ok(ExitStatus::from_raw(status));
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Passes a signal on to it.
+    pub fn pass_on(&self, arrival: &Arrival) {
+        // It may have ended just now; then nobody is there to be told.
+        let _ = nix::sys::signal::kill(self.pid, arrival.signal);
+    }
+}
+
+/// Ends this process as the command ended: with its status, or by the same signal (a shell loop goes on after exit
+/// 130, but not after a death by SIGINT), leaving no core of ours.
+pub fn end_as(status: ExitStatus) -> ! {
+    if let Some(code) = status.code() {
+        std::process::exit(code);
+    }
+    let signal = status.signal().unwrap_or(libc::SIGKILL);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = nix::sys::prctl::set_dumpable(false);
+    // SAFETY: default disposition, unblocked, raised; one thread. Numbers come from the kernel, real-time ones too.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+    // Still here: pid 1 of a namespace can't be killed by its own signal.
+    std::process::exit(128 + signal)
+}
+
+/// Stops this process, so that a waiting shell sees a stopped job; returns when it was continued.
+pub fn stop_self() {
+    let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+}

@@ -1,0 +1,232 @@
+//! The fifo of one tree, and what can be learnt of it without taking part.
+//!
+//! Doesn't know how many tokens there should be. It is held **write-only**: then POLLERR on our descriptor says that
+//! no process has it open for reading, and the edge comes 1-5 ms after the last one died (make 4.4.1 and ninja).
+
+use super::descriptor::{place_high, read_tokens, standing, write_tokens};
+use super::folder::FIFO_SUFFIX;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::stat::Mode;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The least capacity that can't block a tool's return: below 4096 tokens the bytes never span more than two pages.
+const LEAST_CAPACITY: i32 = 8192;
+
+/// A fifo held open, and unlinked at the end.
+#[derive(Debug)]
+pub struct Fifo {
+    path: PathBuf,
+    /// Ours, and the tree's keeper: with it inherited, a tool of the tree can still open the fifo when we are gone.
+    writer: OwnedFd,
+    touch: Option<Inotify>,
+}
+
+impl Fifo {
+    /// Makes a fifo in `folder`, mode 0600, and opens it.
+    ///
+    /// It gets its name only once it is held: a fifo with a name that nobody holds is an abandoned one.
+    pub fn new(folder: &Path) -> io::Result<Fifo> {
+        let pid = std::process::id();
+        let unnamed = folder.join(format!("run-{pid}.new"));
+        let _ = std::fs::remove_file(&unnamed);
+        nix::unistd::mkfifo(&unnamed, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        let named = Fifo::open_and_name(folder, pid, &unnamed);
+        if named.is_err() {
+            let _ = std::fs::remove_file(&unnamed);
+        }
+        named
+    }
+
+    fn open_and_name(folder: &Path, pid: u32, unnamed: &Path) -> io::Result<Fifo> {
+        std::fs::set_permissions(unnamed, PermissionsExt::from_mode(0o600))?;
+        // Without a reader it can't be opened for writing only.
+        let both = open(unnamed, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let writer = place_high(open(unnamed, flags, Mode::empty())?)?;
+        if fcntl(&both, FcntlArg::F_GETPIPE_SZ)? < LEAST_CAPACITY {
+            // Refused above the user's pipe quota (pipe(7)); one page then serves all but very long runs.
+            let _ = fcntl(&both, FcntlArg::F_SETPIPE_SZ(LEAST_CAPACITY));
+        }
+        for number in 0.. {
+            let path = folder.join(format!("run-{pid}-{number}{FIFO_SUFFIX}"));
+            match std::fs::hard_link(unnamed, &path) {
+                Ok(()) => {
+                    std::fs::remove_file(unnamed)?;
+                    let touch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+                    return Ok(Fifo { path, writer, touch });
+                }
+                // A living tree whose proxy had our pid still uses that one.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the loop only ends by returning")
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the tree inherits.
+    pub fn inherited(&self) -> [BorrowedFd<'_>; 1] {
+        [self.writer.as_fd()]
+    }
+
+    /// The descriptor with an edge when the last process that had the fifo open for reading has closed it.
+    pub fn deserted_event(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+
+    /// Whether no process has it open for reading now.
+    pub fn is_deserted(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(self.writer.as_fd(), PollFlags::empty())];
+        poll(&mut fds, PollTimeout::ZERO)?;
+        Ok(fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
+    }
+
+    /// How many bytes stand in it.
+    pub fn standing(&self) -> io::Result<u32> {
+        standing(&self.writer)
+    }
+
+    /// Puts tokens in: how many there was room for. It is opened for reading, too, for the time of the write, which
+    /// would end in EPIPE where no tool has it open.
+    pub fn offer(&self, tokens: u32) -> io::Result<u32> {
+        let both = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        write_tokens(open(&self.path, both, Mode::empty())?, tokens)
+    }
+
+    /// Opens it for reading, to take tokens out as a tool would.
+    pub fn reader(&self) -> io::Result<Reader> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(Reader(open(&self.path, flags, Mode::empty())?))
+    }
+
+    /// Asks to be woken, once, when anybody opens, reads or writes the fifo. False where that can't be had (the
+    /// user's inotify instances are used up).
+    pub fn await_touch(&self) -> bool {
+        let once = AddWatchFlags::IN_OPEN
+            | AddWatchFlags::IN_ACCESS
+            | AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_ONESHOT;
+        self.touch.as_ref().is_some_and(|touch| touch.add_watch(&self.path, once).is_ok())
+    }
+
+    /// The descriptor that becomes readable then.
+    pub fn touch_event(&self) -> Option<BorrowedFd<'_>> {
+        self.touch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes that wake-up out.
+    pub fn clear_touch(&self) {
+        if let Some(touch) = &self.touch {
+            while touch.read_events().is_ok_and(|events| !events.is_empty()) {}
+        }
+    }
+}
+
+impl Drop for Fifo {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The fifo open for reading; while it is, the deserted event can't come.
+#[derive(Debug)]
+pub struct Reader(OwnedFd);
+
+impl Reader {
+    /// Takes up to so many tokens: how many stood there.
+    pub fn withdraw(&self, tokens: u32) -> io::Result<u32> {
+        read_tokens(&self.0, tokens)
+    }
+
+    /// The descriptor with an edge when a token was returned.
+    pub fn returned_event(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Whether nobody holds the fifo at `path` for writing: every proxy does, and leaves a keeper in every process of its
+/// tree. Works across pid namespaces, where a pid in the name would say nothing.
+pub fn is_abandoned(path: &Path) -> bool {
+    let is_fifo = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let Some(reader) = is_fifo.then(|| open(path, flags, Mode::empty()).ok()).flatten() else {
+        return false;
+    };
+    // Bytes vanish with the last one who holds it: where some stand it is held. Nothing to read at all (EAGAIN): held
+    // too; end of file: nobody.
+    if !matches!(standing(&reader), Ok(0)) {
+        return false;
+    }
+    let mut byte = [0];
+    match nix::unistd::read(&reader, &mut byte) {
+        Ok(0) => true,
+        Ok(_) => {
+            // Somebody returned a token in this very moment: it goes back.
+            let _ = open(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+                .map(|writer| write_tokens(writer, 1));
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stay_while_nobody_reads_and_desertion_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = Fifo::new(folder.path()).unwrap();
+        assert_eq!(fifo.offer(5).unwrap(), 5);
+        assert!(fifo.is_deserted().unwrap());
+        let reader = fifo.reader().unwrap();
+        assert!(!fifo.is_deserted().unwrap());
+        assert_eq!(reader.withdraw(3).unwrap(), 3);
+        drop(reader);
+        assert!(fifo.is_deserted().unwrap());
+        assert_eq!(fifo.standing().unwrap(), 2);
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_abandoned() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = Fifo::new(folder.path()).unwrap();
+        assert!(!is_abandoned(fifo.path()));
+        fifo.offer(1).unwrap();
+        assert!(!is_abandoned(fifo.path()));
+        assert_eq!(fifo.standing().unwrap(), 1, "looking takes nothing");
+        let left = folder.path().join("run-1-0.fifo");
+        nix::unistd::mkfifo(&left, Mode::S_IRWXU).unwrap();
+        super::super::folder::clear_abandoned(folder.path());
+        assert!(!left.exists() && fifo.path().exists());
+        let path = fifo.path().to_owned();
+        drop(fifo);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_first_touch_wakes_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = Fifo::new(folder.path()).unwrap();
+        let woken = || {
+            let mut fds = [PollFd::new(fifo.touch_event().unwrap(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
+        };
+        assert!(fifo.await_touch() && !woken());
+        let _reader = fifo.reader().unwrap();
+        assert!(woken());
+        fifo.clear_touch();
+        fifo.offer(1).unwrap();
+        assert!(!woken());
+    }
+}

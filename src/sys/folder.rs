@@ -1,0 +1,75 @@
+//! The folder of one's own in which endpoints lie, and the clearing of what dead ones left there.
+//!
+//! Doesn't know what an endpoint says.
+
+use super::fifo;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::geteuid;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// What a fifo is called; its name comes from its maker's pid and a number.
+pub const FIFO_SUFFIX: &str = ".fifo";
+
+/// The first usable folder, made where it is missing: `/run/user/UID/jobgate`, `$XDG_RUNTIME_DIR/jobgate`,
+/// `$TMPDIR/jobgate-UID`, `/tmp/jobgate-UID`.
+///
+/// Usable: a real folder (no link), owned by us or root, writable for nobody else, its path free of white space,
+/// `\\` and `$` (make and ninja cut the path there or read them, with no quoting). The error names what was tried last.
+pub fn own_folder() -> io::Result<PathBuf> {
+    let uid = geteuid();
+    let variable = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    let candidates = [
+        Some(PathBuf::from(format!("/run/user/{uid}/jobgate"))),
+        variable("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("jobgate")),
+        variable("TMPDIR").map(|folder| PathBuf::from(folder).join(format!("jobgate-{uid}"))),
+        Some(PathBuf::from(format!("/tmp/jobgate-{uid}"))),
+    ];
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for folder in candidates.into_iter().flatten() {
+        match make_usable(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) => last = io::Error::new(error.kind(), format!("{}: {error}", folder.display())),
+        }
+    }
+    Err(last)
+}
+
+fn make_usable(folder: &Path) -> io::Result<()> {
+    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
+    let special = |byte: &u8| byte.is_ascii_whitespace() || b"\\$".contains(byte);
+    if !folder.is_absolute() || folder.as_os_str().as_bytes().iter().any(special) {
+        return refuse("not an absolute path free of white space, '\\' and '$'");
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        // A umask may have taken our own rights away.
+        Ok(()) => std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let stat = fstat(open(folder, flags, Mode::empty())?)?;
+    if stat.st_uid != geteuid().as_raw() && stat.st_uid != 0 {
+        return refuse("owned by somebody else");
+    }
+    if stat.st_mode & 0o022 != 0 {
+        return refuse("writable for others");
+    }
+    nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK)?;
+    Ok(())
+}
+
+/// Unlinks the fifos in `folder` that nobody holds open any more: their proxy and its whole tree are gone.
+pub fn clear_abandoned(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.as_bytes().ends_with(FIFO_SUFFIX.as_bytes()) && fifo::is_abandoned(&entry.path()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Signals as readable events, and the signal state that our caller gave us.
+//!
+//! Doesn't know what is done about a signal.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// All that `run` takes note of. Ours alone: USR1 (say a line), CHLD; the others concern the command.
+const SIGNALS: [Signal; 12] = [
+    Signal::SIGCHLD,
+    Signal::SIGUSR1,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGCONT,
+];
+
+/// The signal mask and the one disposition that we change for ourselves, as our caller had them.
+#[derive(Clone, Debug)]
+pub struct Original {
+    mask: SigSet,
+    ignores_children: bool,
+}
+
+impl Original {
+    /// Puts them back, in the child before exec. Async-signal-safe.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        if self.ignores_children {
+            set_child_disposition(libc::SIG_IGN);
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)?;
+        Ok(())
+    }
+}
+
+/// Signals, blocked and readable here instead.
+#[derive(Debug)]
+pub struct Signals {
+    descriptor: SignalFd,
+    original: Original,
+}
+
+/// What a signal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A child ended, stopped or goes on.
+    ChildChanged,
+    /// SIGUSR1: say how things stand.
+    Asked,
+    /// SIGTSTP, SIGTTIN, SIGTTOU: job control wants the command to stop.
+    JobStop,
+    /// Whatever it is, it is for the command.
+    Plain,
+}
+
+/// One signal that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// What it is about.
+    pub kind: Kind,
+    /// The kernel sent it (a key on the terminal, its end, a child): the whole process group has it.
+    pub by_kernel: bool,
+    /// Which.
+    pub(super) signal: Signal,
+}
+
+impl Signals {
+    /// Blocks the signals from here on. One that our caller ignores (nohup's SIGHUP, SIGINT of a background job) stays
+    /// ignored and is never seen.
+    pub fn take() -> io::Result<Signals> {
+        let mut set = SigSet::empty();
+        for signal in SIGNALS {
+            if signal == Signal::SIGCHLD || disposition(signal) != libc::SIG_IGN {
+                set.add(signal);
+            }
+        }
+        let ignores_children = disposition(Signal::SIGCHLD) == libc::SIG_IGN;
+        if ignores_children {
+            // Else the kernel reaps our child, and its status is gone.
+            set_child_disposition(libc::SIG_DFL);
+        }
+        let mut mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut mask))?;
+        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Signals { descriptor, original: Original { mask, ignores_children } })
+    }
+
+    /// What our caller gave us.
+    pub fn original(&self) -> &Original {
+        &self.original
+    }
+
+    /// The descriptor that becomes readable when a signal came.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// The next signal, or `None`.
+    pub fn next(&self) -> Option<Arrival> {
+        let info = self.descriptor.read_signal().ok()??;
+        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        let kind = match signal {
+            Signal::SIGCHLD => Kind::ChildChanged,
+            Signal::SIGUSR1 => Kind::Asked,
+            Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => Kind::JobStop,
+            _ => Kind::Plain,
+        };
+        Some(Arrival { kind, by_kernel: info.ssi_code > 0, signal })
+    }
+}
+
+fn disposition(signal: Signal) -> libc::sighandler_t {
+    // SAFETY: with a null new action sigaction(2) only writes the present one.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as i32, std::ptr::null(), &mut action);
+        action.sa_sigaction
+    }
+}
+
+fn set_child_disposition(disposition: libc::sighandler_t) {
+    // SAFETY: SIG_DFL and SIG_IGN are no handlers: no code of ours runs on the signal.
+    unsafe { libc::signal(libc::SIGCHLD, disposition) };
+}
