@@ -1,0 +1,194 @@
+//! The fifo style: tokens circulate among the tools; we count what is missing, top up, and withdraw.
+//!
+//! Doesn't see single takings. While something is out it counts ten times a second; when nobody has touched the fifo
+//! for a second it sleeps until somebody does. It learns of tools that died with tokens by the *deserted* event: nobody
+//! has the fifo open for reading.
+
+use super::token;
+use crate::policy::endpoint::{Endpoint, Style, Wish};
+use crate::policy::time::Moment;
+use crate::sys::fifo::{Fifo, Reader};
+use crate::sys::folder;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// Between two counts.
+const COUNT: Duration = Duration::from_millis(100);
+
+/// Nothing out for so long: the counting ends until the fifo is touched.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A parked reader is let go so often, for while it is there nobody can be seen to be gone.
+const PARKED: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub struct FifoFront {
+    fifo: Fifo,
+    endpoint: Endpoint,
+    registry: Option<Registry>,
+    /// After how long what dead tools held is written off.
+    beat: Duration,
+    /// The next count; `None`: asleep until touched.
+    count: Option<Moment>,
+    /// When something was last seen to be out.
+    busy: Moment,
+    /// A reader of our own, waiting for what is owed, and since when.
+    parked: Option<(Reader, Moment)>,
+}
+
+impl FifoFront {
+    /// A new fifo in our folder, which is cleared of abandoned ones.
+    pub fn open(beat: Duration) -> io::Result<FifoFront> {
+        let folder = folder::own_folder()?;
+        folder::clear_abandoned(&folder);
+        Ok(FifoFront {
+            fifo: Fifo::new(&folder)?,
+            endpoint: Endpoint::new(Style::Fifo),
+            registry: None,
+            beat,
+            count: None,
+            busy: Moment::default(),
+            parked: None,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.fifo.path()
+    }
+
+    pub(super) fn inherited(&self) -> Vec<BorrowedFd<'_>> {
+        self.fifo.inherited().to_vec()
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        let deserted = self.fifo.deserted_event().as_raw_fd();
+        registry.register(&mut SourceFd(&deserted), token::DESERTED, Interest::WRITABLE)?;
+        if let Some(touched) = self.fifo.touch_event() {
+            registry.register(&mut SourceFd(&touched.as_raw_fd()), token::TOUCHED, Interest::READABLE)?;
+        }
+        self.registry = Some(registry.try_clone()?);
+        Ok(())
+    }
+
+    pub(super) fn ready(&mut self, token: Token, now: Moment) -> io::Result<()> {
+        if token == token::TOUCHED {
+            self.fifo.clear_touch();
+            self.busy = now;
+        }
+        self.look()?;
+        if token == token::DESERTED && self.fifo.is_deserted()? {
+            self.endpoint.deserted(now + self.beat);
+        }
+        Ok(())
+    }
+
+    pub(super) fn pass(&mut self, now: Moment) -> io::Result<()> {
+        if self.parked.as_ref().is_some_and(|&(_, since)| now.since(since) >= PARKED) {
+            self.unpark();
+            if self.fifo.is_deserted()? {
+                self.look()?;
+                self.endpoint.deserted(now + self.beat);
+            }
+        }
+        if self.endpoint.doubt().is_some_and(|due| due <= now) {
+            self.look()?;
+            self.endpoint.write_off(now);
+        }
+        if self.count.is_some_and(|when| when <= now) {
+            self.look()?;
+            self.count = Some(now + COUNT);
+        }
+        Ok(())
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let parked = self.parked.as_ref().map(|&(_, since)| since + PARKED);
+        [self.count, self.endpoint.doubt(), parked].into_iter().flatten().min()
+    }
+
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        self.endpoint.saw(self.fifo.standing()?);
+        Ok(())
+    }
+
+    pub(super) fn held(&self) -> u32 {
+        self.endpoint.held()
+    }
+
+    pub(super) fn allot(&mut self, tokens: u32) {
+        self.endpoint.allot(tokens);
+    }
+
+    pub(super) fn settle(&mut self, now: Moment) -> io::Result<()> {
+        match self.endpoint.wish() {
+            Wish::Nothing => {}
+            Wish::Offer(tokens) => self.endpoint.offered(self.fifo.offer(tokens)?),
+            Wish::Withdraw(tokens) => self.withdraw(tokens, now)?,
+        }
+        if self.endpoint.owed() > 0 {
+            self.park(now)?;
+        } else {
+            self.unpark();
+        }
+        self.schedule(now)
+    }
+
+    fn withdraw(&mut self, mut tokens: u32, now: Moment) -> io::Result<()> {
+        self.park(now)?;
+        let Some((reader, _)) = &self.parked else { return Ok(()) };
+        while tokens > 0 {
+            let got = reader.withdraw(tokens)?;
+            if got == 0 {
+                break;
+            }
+            self.endpoint.withdrawn(got);
+            tokens -= got;
+        }
+        self.look()
+    }
+
+    /// Opens the fifo for reading and waits there: a token that is owed must be had before a tool takes it again.
+    fn park(&mut self, now: Moment) -> io::Result<()> {
+        if self.parked.is_none() {
+            let reader = self.fifo.reader()?;
+            if let Some(registry) = &self.registry {
+                let returned = reader.returned_event().as_raw_fd();
+                registry.register(&mut SourceFd(&returned), token::PARKED, Interest::READABLE)?;
+            }
+            self.parked = Some((reader, now));
+        }
+        Ok(())
+    }
+
+    fn unpark(&mut self) {
+        if let (Some((reader, _)), Some(registry)) = (self.parked.take(), &self.registry) {
+            let _ = registry.deregister(&mut SourceFd(&reader.returned_event().as_raw_fd()));
+        }
+    }
+
+    /// Counts while something is out; falls asleep once all has been quiet for a while.
+    fn schedule(&mut self, now: Moment) -> io::Result<()> {
+        if self.endpoint.held() > 0 || self.parked.is_some() {
+            self.busy = now;
+        }
+        if now.since(self.busy) < QUIET {
+            self.count.get_or_insert(now + COUNT);
+        } else if self.count.take().is_some() {
+            if !self.fifo.await_touch() {
+                self.count = Some(now + QUIET);
+            }
+            // What was taken before we were listening.
+            self.look()?;
+            if self.endpoint.held() > 0 {
+                self.busy = now;
+                self.count = Some(now + COUNT);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! The front end: the endpoint that a tree sees, of either style.
+//!
+//! Doesn't know pressure or the limit, only the allotment.
+
+use super::fifo_front::FifoFront;
+use super::pipe_front::PipeFront;
+use crate::policy::endpoint::Style;
+use crate::policy::time::Moment;
+use crate::proto::makeflags::Auth;
+use mio::{Registry, Token};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// See the module.
+#[derive(Debug)]
+pub enum Front {
+    /// A pipe pair.
+    Pipe(PipeFront),
+    /// A fifo.
+    Fifo(FifoFront),
+}
+
+/// Runs the same call on whichever it is.
+macro_rules! either {
+    ($front:expr, $name:ident => $call:expr) => {
+        match $front {
+            Front::Pipe($name) => $call,
+            Front::Fifo($name) => $call,
+        }
+    };
+}
+
+impl Front {
+    /// Makes an endpoint. `beat`: after how long a fifo's tokens are written off when their holders are gone. The error
+    /// says what could not be made.
+    pub fn open(style: Style, beat: Duration) -> io::Result<Front> {
+        let named = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+        match style {
+            Style::Pipe => match PipeFront::open() {
+                Ok(pipe) => Ok(Front::Pipe(pipe)),
+                Err(error) => Err(named("can't make a pipe", error)),
+            },
+            Style::Fifo => match FifoFront::open(beat) {
+                Ok(fifo) => Ok(Front::Fifo(fifo)),
+                Err(error) => Err(named("can't make a fifo", error)),
+            },
+        }
+    }
+
+    /// What the tree is told of it.
+    pub fn auth(&self, old_make: bool) -> Auth {
+        match self {
+            Front::Pipe(pipe) => pipe.auth(),
+            Front::Fifo(fifo) => Auth::Fifo { path: fifo.path().to_owned(), old_make },
+        }
+    }
+
+    /// The descriptors that the tree inherits.
+    pub fn inherited(&self) -> Vec<BorrowedFd<'_>> {
+        either!(self, front => front.inherited())
+    }
+
+    /// Tells the loop what to wait for.
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        either!(self, front => front.register(registry))
+    }
+
+    /// Something happened on one of its descriptors.
+    pub fn ready(&mut self, token: Token, now: Moment) -> io::Result<()> {
+        either!(self, front => front.ready(token, now))
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, now: Moment) -> io::Result<()> {
+        match self {
+            Front::Pipe(_) => Ok(()),
+            Front::Fifo(fifo) => fifo.pass(now),
+        }
+    }
+
+    /// When it wants to be told so.
+    pub fn deadline(&self) -> Option<Moment> {
+        match self {
+            Front::Pipe(_) => None,
+            Front::Fifo(fifo) => fifo.deadline(),
+        }
+    }
+
+    /// Looks how things stand right now.
+    pub fn look(&mut self) -> io::Result<()> {
+        either!(self, front => front.look())
+    }
+
+    /// Tokens the tree holds, as last seen.
+    pub fn held(&self) -> u32 {
+        either!(self, front => front.held())
+    }
+
+    /// The tree may hold so many; `settle` brings it about.
+    pub fn allot(&mut self, tokens: u32) {
+        either!(self, front => front.allot(tokens));
+    }
+
+    /// Offers and withdraws by the allotment.
+    pub fn settle(&mut self, now: Moment) -> io::Result<()> {
+        either!(self, front => front.settle(now))
+    }
+}
