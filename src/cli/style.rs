@@ -6,7 +6,7 @@
 use super::settings::StyleWish;
 use crate::policy::endpoint::Style;
 use crate::proto::argv::Tool;
-use crate::sys::tools::{self, VersionQuestion};
+use crate::sys::tools;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -52,12 +52,8 @@ fn every_make() -> impl Iterator<Item = PathBuf> {
     names.into_iter().flat_map(|name| tools::on_path(OsStr::new(name))).chain(usual)
 }
 
-/// Whether all of them are GNU make 4.4 or newer. Each file is asked once, all at the same time.
+/// Whether all of them are GNU make 4.4 or newer.
 fn all_know_fifos(makes: impl Iterator<Item = PathBuf>) -> bool {
-    let mut files: Vec<PathBuf> = makes.map(|file| std::fs::canonicalize(&file).unwrap_or(file)).collect();
-    files.sort();
-    files.dedup();
-    let questions: Vec<_> = files.iter().map(|file| VersionQuestion::ask(file)).collect();
-    let versions: Vec<_> = questions.into_iter().map(VersionQuestion::gnu_make).collect();
-    versions.iter().all(|version| version.is_some_and(|version| version >= FIFO_SINCE))
+    let versions = tools::gnu_make_versions(makes);
+    versions.into_iter().all(|version| version.is_some_and(|version| version >= FIFO_SINCE))
 }

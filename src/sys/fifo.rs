@@ -52,20 +52,12 @@ impl Fifo {
             // Refused above the user's pipe quota (pipe(7)); one page then serves all but very long runs.
             let _ = fcntl(&both, FcntlArg::F_SETPIPE_SZ(LEAST_CAPACITY));
         }
-        for number in 0.. {
-            let path = folder.join(format!("run-{pid}-{number}{FIFO_SUFFIX}"));
-            match std::fs::hard_link(unnamed, &path) {
-                Ok(()) => {
-                    std::fs::remove_file(unnamed)?;
-                    let touch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
-                    return Ok(Fifo { path, writer, touch });
-                }
-                // A living tree whose proxy had our pid still uses that one.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        unreachable!("the loop only ends by returning")
+        // A living tree whose proxy had our pid may still use the first names.
+        let mut names = (0..).map(|number| folder.join(format!("run-{pid}-{number}{FIFO_SUFFIX}")));
+        let path = names.find(|path| !path.exists()).expect("numbers don't end");
+        std::fs::rename(unnamed, &path)?;
+        let touch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        Ok(Fifo { path, writer, touch })
     }
 
     /// Where it lies.

@@ -29,23 +29,21 @@ pub fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// A question for a program's version, under way: several can be asked at once.
-#[derive(Debug)]
-pub struct VersionQuestion(Option<Child>);
+/// What each of these programs says of its version: (major, minor), or `None` where it isn't GNU make or doesn't say.
+///
+/// A file that is there under several names is asked once; all are asked at the same time.
+pub fn gnu_make_versions(programs: impl Iterator<Item = PathBuf>) -> Vec<Option<(u32, u32)>> {
+    let mut files: Vec<PathBuf> = programs.map(|file| std::fs::canonicalize(&file).unwrap_or(file)).collect();
+    files.sort();
+    files.dedup();
+    let asked: Vec<Option<Child>> = files.iter().map(|file| ask_version(file)).collect();
+    asked.into_iter().map(|child| text::gnu_make_version(&child?.wait_with_output().ok()?.stdout)).collect()
+}
 
-impl VersionQuestion {
-    /// Starts `PROGRAM --version`.
-    pub fn ask(program: &Path) -> VersionQuestion {
-        let mut command = Command::new(program);
-        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        // It must not act on what our caller meant for the build.
-        command.env_remove("MAKEFLAGS").env_remove("GNUMAKEFLAGS").env_remove("MAKELEVEL");
-        VersionQuestion(command.spawn().ok())
-    }
-
-    /// Waits for the answer: GNU make's version as (major, minor); `None` where it isn't GNU make or doesn't say.
-    pub fn gnu_make(self) -> Option<(u32, u32)> {
-        let output = self.0?.wait_with_output().ok()?;
-        text::gnu_make_version(&output.stdout)
-    }
+fn ask_version(program: &Path) -> Option<Child> {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // It must not act on what our caller meant for the build.
+    command.env_remove("MAKEFLAGS").env_remove("GNUMAKEFLAGS").env_remove("MAKELEVEL");
+    command.spawn().ok()
 }

