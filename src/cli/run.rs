@@ -2,10 +2,10 @@
 //!
 //! Doesn't decide about tokens (policy) nor move them (proxy).
 
+use super::Failure;
 use super::args::RunArgs;
 use super::settings::Wishes;
 use super::style;
-use super::{Failure, OWN_FAILURE};
 use crate::policy::endpoint::Style;
 use crate::policy::pressure::PerResource;
 use crate::policy::regulator::{Regulator, Settings};
@@ -17,10 +17,12 @@ use crate::proxy::front::Front;
 use crate::proxy::signals::SignalDesk;
 use crate::sys::child::{self, CommandLine};
 use crate::sys::clock::Clock;
+use crate::sys::notify::Original;
 use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
 use std::convert::Infallible;
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
 
@@ -29,35 +31,54 @@ pub fn run(args: RunArgs) -> Result<Infallible, Failure> {
     let given = command_line(&args)?;
     let mut wishes = Wishes::read(&args, |name| std::env::var_os(name))?;
     let pressure = open_pressure(&args, &mut wishes)?;
+    let original = Original::read().map_err(|error| Failure(format!("no signal mask: {error}")))?;
     wishes.warnings.iter().for_each(|warning| say(warning));
+    match serve(&given, &wishes, pressure, &original) {
+        Ok(status) => child::end_as(status),
+        Err(Unserved::Lost(error)) => Err(Failure(format!("the command's status is lost: {error}"))),
+        Err(Unserved::NoGate(error)) => {
+            // No gate to be had is no reason to fail: the command runs as it would without us.
+            say(&format!("{error}; the command runs without the gate"));
+            fail_to_start(&given, &child::become_command(&given, &original))
+        }
+    }
+}
 
+/// Why there is no status.
+enum Unserved {
+    /// No gate could be made; nothing was started, and nothing of ours is left.
+    NoGate(io::Error),
+    /// The command can't be waited for.
+    Lost(io::Error),
+}
+
+/// Puts the gate together, starts the command and serves it. Everything that must be dropped before we end, or become
+/// the command, is in here: the witness, the endpoint.
+fn serve(
+    given: &CommandLine,
+    wishes: &Wishes,
+    pressure: Option<PressureFiles>,
+    original: &Original,
+) -> Result<ExitStatus, Unserved> {
+    let clock = Clock::start();
+    let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
     let tool = Tool::of(&given.program);
     let choice = style::choose(wishes.style, tool, &given.program);
-    let front = open_front(choice.style, tool).unwrap_or_else(|error| run_without(&given, &error));
+    let front = open_front(choice.style, tool).map_err(Unserved::NoGate)?;
     let stripped = argv::strip(tool, &given.args);
     let (variables, flags_cap) = variables(&front.auth(choice.old_make));
-    let settings = settings(&wishes, [wishes.cap, stripped.cap, flags_cap]);
+    let settings = settings(wishes, [wishes.cap, stripped.cap, flags_cap]);
     let command = CommandLine { program: given.program.clone(), args: stripped.args };
     log::debug!("{choice:?}, {settings:?}, {variables:?}, {command:?}");
 
-    let clock = Clock::start();
     let regulator = Regulator::new(settings, clock.now());
-    let proxy = SignalDesk::open().and_then(|desk| Proxy::new(clock, desk, regulator, front, pressure));
-    let proxy = proxy.unwrap_or_else(|error| run_without(&given, &error));
-    child::end_as(serve(proxy, &command, &variables)?)
-}
-
-/// Starts and serves the command. Everything that must be dropped before we end is in here: the witness, the fifo.
-fn serve(
-    mut proxy: Proxy,
-    command: &CommandLine,
-    variables: &[(&str, OsString)],
-) -> Result<ExitStatus, Failure> {
-    let child = match proxy.start(command, variables) {
+    let mut proxy = Proxy::new(clock, desk, regulator, front, pressure).map_err(Unserved::NoGate)?;
+    let child = match proxy.start(&command, &variables, original) {
         Ok(child) => child,
+        Err(error) if child::is_shortage(&error) => return Err(Unserved::NoGate(error)),
         Err(error) => {
             drop(proxy);
-            fail_to_start(command, &error)
+            fail_to_start(&command, &error)
         }
     };
     let status = proxy.serve(&child).or_else(|error| {
@@ -65,13 +86,7 @@ fn serve(
         child.wait()
     });
     proxy.close();
-    status.map_err(|error| Failure(format!("the command's status is lost: {error}")))
-}
-
-/// No gate to be had is no reason to fail: the command runs as it would without us.
-fn run_without(given: &CommandLine, error: &std::io::Error) -> ! {
-    say(&format!("{error}; the command runs without the gate"));
-    fail_to_start(given, &child::become_command(given))
+    status.map_err(Unserved::Lost)
 }
 
 fn command_line(args: &RunArgs) -> Result<CommandLine, Failure> {
@@ -107,7 +122,7 @@ fn open_pressure(args: &RunArgs, wishes: &mut Wishes) -> Result<Option<PressureF
 }
 
 /// An endpoint of the chosen style; where that can't be had, the other, unless the tool wouldn't know it.
-fn open_front(style: Style, tool: Tool) -> std::io::Result<Front> {
+fn open_front(style: Style, tool: Tool) -> io::Result<Front> {
     let front = Front::open(style, DEFAULT_HEARTBEAT);
     match (style, tool) {
         (Style::Fifo, Tool::Make | Tool::Cargo | Tool::Other) => {
@@ -144,9 +159,8 @@ fn settings(wishes: &Wishes, caps: [Option<u32>; 3]) -> Settings {
     }
 }
 
-fn fail_to_start(command: &CommandLine, error: &std::io::Error) -> ! {
+fn fail_to_start(command: &CommandLine, error: &io::Error) -> ! {
     let status = child::start_failure_status(error);
-    debug_assert!((OWN_FAILURE..=127).contains(&status));
     say(&format!("can't run '{}': {error}", command.program.to_string_lossy()));
     std::process::exit(status)
 }

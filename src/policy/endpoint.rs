@@ -199,6 +199,10 @@ mod tests {
         pipe.allot(3);
         pipe.returned(5);
         assert_eq!((pipe.held(), pipe.surplus(), pipe.wish()), (0, 5, Wish::Offer(1)));
+        settle(&mut pipe);
+        pipe.returned(1);
+        pipe.saw(0);
+        assert_eq!((pipe.held(), pipe.surplus()), (1, 6), "what stood is held now, surplus or not");
     }
 
     #[test]

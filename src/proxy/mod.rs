@@ -12,6 +12,7 @@ use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::sys::child::{self, Child, CommandLine};
 use crate::sys::clock::Clock;
+use crate::sys::notify::Original;
 use crate::sys::proc::PressureFiles;
 use crate::sys::say::say;
 use front::Front;
@@ -66,9 +67,14 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Starts the command in its surroundings, with `variables` and the endpoint.
-    pub fn start(&self, command: &CommandLine, variables: &[(&str, OsString)]) -> io::Result<Child> {
-        child::start(command, variables, &self.front.inherited(), self.desk.original())
+    /// Starts the command in its `original` surroundings, with `variables` and the endpoint.
+    pub fn start(
+        &self,
+        command: &CommandLine,
+        variables: &[(&str, OsString)],
+        original: &Original,
+    ) -> io::Result<Child> {
+        child::start(command, variables, &self.front.inherited(), original)
     }
 
     /// Serves until the command ends.

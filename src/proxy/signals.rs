@@ -4,7 +4,7 @@
 //! itself; what was sent to us alone is passed on.
 
 use crate::sys::child::{Change, Child};
-use crate::sys::notify::{Arrival, Kind, Original, Signals};
+use crate::sys::notify::{Arrival, Kind, Signals};
 use crate::sys::witness::Witness;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -46,11 +46,6 @@ impl SignalDesk {
             log::warn!("no witness ({error}): signals to the whole group reach the command twice");
         }
         Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false, job_stop: false })
-    }
-
-    /// The signal state that the command is to have.
-    pub fn original(&self) -> &Original {
-        self.signals.original()
     }
 
     /// The descriptor to wait on.

@@ -74,18 +74,22 @@ pub fn start(
 }
 
 /// Becomes the command, with nothing of ours. Only returns with exec's error.
-pub fn become_command(command: &CommandLine) -> io::Error {
-    Command::new(&command.program).args(&command.args).exec()
+pub fn become_command(command: &CommandLine, original: &Original) -> io::Error {
+    let original = original.clone();
+    let mut child = Command::new(&command.program);
+    // SAFETY: without a fork, just before exec, in a process of one thread: anything may be called.
+    unsafe { child.args(&command.args).pre_exec(move || original.restore()) };
+    child.exec()
 }
 
-/// The exit status for a command that couldn't be started: 127 not found, 126 found but not runnable (env(1)); 125
-/// where the machine was out of processes or memory.
+/// Whether it was the machine that was out of processes, memory or descriptors, and not the command.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
+}
+
+/// The exit status for a command that can't be run: 127 not found, 126 found but not runnable (env(1)).
 pub fn start_failure_status(error: &io::Error) -> i32 {
-    match error.raw_os_error() {
-        Some(libc::ENOENT) => 127,
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => 125,
-        _ => 126,
-    }
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
 fn keep_over_exec(fd: RawFd) -> io::Result<()> {

@@ -31,7 +31,14 @@ pub struct Original {
 }
 
 impl Original {
-    /// Puts them back, in the child before exec. Async-signal-safe.
+    /// Reads them; to be called before `Signals::take` changes them.
+    pub fn read() -> io::Result<Original> {
+        let mut mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut mask))?;
+        Ok(Original { mask, ignores_children: disposition(Signal::SIGCHLD) == libc::SIG_IGN })
+    }
+
+    /// Puts them back, before exec. Async-signal-safe.
     pub(super) fn restore(&self) -> io::Result<()> {
         if self.ignores_children {
             set_child_disposition(libc::SIG_IGN);
@@ -43,10 +50,7 @@ impl Original {
 
 /// Signals, blocked and readable here instead.
 #[derive(Debug)]
-pub struct Signals {
-    descriptor: SignalFd,
-    original: Original,
-}
+pub struct Signals(SignalFd);
 
 /// What a signal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,30 +86,23 @@ impl Signals {
                 set.add(signal);
             }
         }
-        let ignores_children = disposition(Signal::SIGCHLD) == libc::SIG_IGN;
-        if ignores_children {
+        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+        if disposition(Signal::SIGCHLD) == libc::SIG_IGN {
             // Else the kernel reaps our child, and its status is gone.
             set_child_disposition(libc::SIG_DFL);
         }
-        let mut mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut mask))?;
-        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Signals { descriptor, original: Original { mask, ignores_children } })
-    }
-
-    /// What our caller gave us.
-    pub fn original(&self) -> &Original {
-        &self.original
+        Ok(Signals(descriptor))
     }
 
     /// The descriptor that becomes readable when a signal came.
     pub fn event(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.0.as_fd()
     }
 
     /// The next signal, or `None`.
     pub fn next(&self) -> Option<Arrival> {
-        let info = self.descriptor.read_signal().ok()??;
+        let info = self.0.read_signal().ok()??;
         let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
         let kind = match signal {
             Signal::SIGCHLD => Kind::ChildChanged,

@@ -4,6 +4,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod build;
+pub mod pool;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -61,8 +64,15 @@ pub fn tool(tool: Real) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("SKIPPED: there is no {}; scripts/tools installs it", path.display());
+    skipped(&format!("there is no {}; scripts/tools installs it", path.display()));
     None
+}
+
+/// Says that a test was skipped, and why; straight to stderr, for libtest swallows what print macros say.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = std::io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes());
 }
 
 /// PATH with the folders of these tools first.
