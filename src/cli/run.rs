@@ -67,7 +67,8 @@ fn serve(
     let front = open_front(choice.style, tool).map_err(Unserved::NoGate)?;
     let stripped = argv::strip(tool, &given.args);
     let (variables, flags_cap) = variables(&front.auth(choice.old_make));
-    let settings = settings(wishes, [wishes.cap, stripped.cap, flags_cap]);
+    // As for the tool itself, its command line comes before the environment.
+    let settings = settings(wishes, [wishes.cap, stripped.cap.or(flags_cap)]);
     let command = CommandLine { program: given.program.clone(), args: stripped.args };
     log::debug!("{choice:?}, {settings:?}, {variables:?}, {command:?}");
 
@@ -147,7 +148,7 @@ fn variables(auth: &Auth) -> (Vec<(&'static str, OsString)>, Option<u32>) {
     (variables, cap)
 }
 
-fn settings(wishes: &Wishes, caps: [Option<u32>; 3]) -> Settings {
+fn settings(wishes: &Wishes, caps: [Option<u32>; 2]) -> Settings {
     let cpus = usable_cpus();
     let jobs = caps.into_iter().flatten().fold(wishes.jobs.unwrap_or(cpus), u32::min);
     Settings {

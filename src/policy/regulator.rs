@@ -71,6 +71,8 @@ pub struct Status<'a> {
     pub ramping: bool,
     /// The gate.
     pub gate: &'a Gate,
+    /// What it holds back while it is held.
+    pub hold: Hold,
     /// The pressure.
     pub rates: Rates,
     /// Beats so far, and those that came too late to fire.
@@ -164,6 +166,7 @@ impl Regulator {
             stopped: self.stopped,
             ramping: self.limit.is_ramping(),
             gate: &self.gate,
+            hold: self.hold,
             rates: self.pressure.rates(),
             beats: (self.beat.fired(), self.beat.missed()),
         }

@@ -2,8 +2,8 @@
 //!
 //! Doesn't know where it is printed.
 
-use crate::policy::gate::Gate;
-use crate::policy::pressure::{Rates, Resource};
+use crate::policy::gate::Hold;
+use crate::policy::pressure::Resource;
 use crate::policy::regulator::Status;
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ pub fn line(status: &Status<'_>) -> String {
         let _ = write!(line, ", {} of them owed", status.owed);
     }
     line.push_str("), gate ");
-    line.push_str(&gate(status.gate, status.rates));
+    line.push_str(&gate(status));
     if status.ramping {
         line.push_str(", growing back after a hold");
     }
@@ -33,12 +33,17 @@ pub fn line(status: &Status<'_>) -> String {
     line
 }
 
-fn gate(gate: &Gate, rates: Rates) -> String {
+fn gate(status: &Status<'_>) -> String {
+    let Status { gate, rates, .. } = status;
     if gate.is_held() {
+        let what = match status.hold {
+            Hold::All => "held",
+            Hold::Starts => "held for starts only",
+        };
         let reasons = gate.reasons().iter();
         let reasons = reasons
             .map(|reason| format!("{} {:.0} > {:.0} us/s", reason.resource.name(), reason.rate, reason.max));
-        return format!("held: {}", reasons.collect::<Vec<_>>().join(", "));
+        return format!("{what}: {}", reasons.collect::<Vec<_>>().join(", "));
     }
     let watched = Resource::ALL.iter().filter_map(|&resource| {
         let max = gate.thresholds().get(resource)?.us_per_second();
@@ -52,7 +57,8 @@ fn gate(gate: &Gate, rates: Rates) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::gate::{Threshold, Thresholds};
+    use crate::policy::gate::{Gate, Threshold, Thresholds};
+    use crate::policy::pressure::Rates;
 
     fn status(gate: &Gate) -> Status<'_> {
         let mut rates = Rates::default();
@@ -66,6 +72,7 @@ mod tests {
             stopped: false,
             ramping: false,
             gate,
+            hold: Hold::All,
             rates,
             beats: (7, 1),
         }
@@ -88,6 +95,8 @@ mod tests {
             "limit 3 of 8, out 3 (1 lease, 2 held, 2 of them owed), gate held: cpu 348036 > 200000 us/s, \
              stopped by job control, beat 7 (1 missed)"
         );
+        let starts = line(&Status { hold: Hold::Starts, ..status(&held) });
+        assert!(starts.contains("gate held for starts only: cpu 348036 > 200000 us/s"), "{starts}");
         let open = watching_cpu(400_000.0);
         assert_eq!(
             line(&Status { ramping: true, ..status(&open) }),

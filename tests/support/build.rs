@@ -121,7 +121,8 @@ fn lay_crates(folder: &Path) -> Vec<String> {
         std::fs::write(path, text).expect("a source file");
     };
     for number in 0..8 {
-        let manifest = format!("[package]\nname = \"crate{number}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
+        let manifest =
+            format!("[package]\nname = \"crate{number}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");
         write(&format!("crate{number}/Cargo.toml"), &manifest);
         write(&format!("crate{number}/src/lib.rs"), "");
     }
@@ -130,7 +131,9 @@ fn lay_crates(folder: &Path) -> Vec<String> {
     let stamps = job(JOB).replace(&format!("sleep {JOB}"), &format!("sleep {JOB}; \"$@\"; ended=$?"));
     write(
         "stamp-rustc",
-        &format!("#!/bin/sh\ncase \"$*\" in *--crate-name\\ crate*) {stamps}; exit $ended;; esac\nexec \"$@\"\n"),
+        &format!(
+            "#!/bin/sh\ncase \"$*\" in *--crate-name\\ crate*) {stamps}; exit $ended;; esac\nexec \"$@\"\n"
+        ),
     );
     std::fs::set_permissions(folder.join("stamp-rustc"), PermissionsExt::from_mode(0o755)).expect("chmod");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());

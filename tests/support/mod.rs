@@ -6,6 +6,8 @@
 
 pub mod build;
 pub mod pool;
+pub mod receiver;
+pub mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -114,7 +116,7 @@ pub fn await_change<T>(folder: &Path, mut ready: impl FnMut() -> Option<T>) -> T
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     use std::os::fd::AsFd;
-    let watch = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("inotify");
     let changes = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
     watch.add_watch(folder, changes).expect("the folder can be watched");
     let started = std::time::Instant::now();

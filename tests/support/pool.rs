@@ -67,9 +67,14 @@ fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// Shell functions for a client of either style: `take SECONDS` waits so long for one token, `drain` takes until none
-/// has come for a second and counts in `$taken`, `give N [BYTE]` returns. Descriptors 8 and 9 stay open for them.
-pub const CLIENT: &str = r#"
+/// Writes a shell script that is a client of either style to `file`. It may use `take SECONDS`, which waits so long for
+/// one token; `drain`, which takes until none has come for a second and counts in `$taken`; `give N [BYTE]`, which
+/// returns. Descriptors 8 and 9 stay open for them.
+pub fn write_client(file: &Path, script: &str) {
+    std::fs::write(file, format!("{CLIENT}{script}\n")).expect("a script can be written");
+}
+
+const CLIENT: &str = r#"
 auth=${MAKEFLAGS##*--jobserver-auth=}; auth=${auth%% *}
 case $auth in
 fifo:*) r=${auth#fifo:} w=${auth#fifo:} ;;
