@@ -26,6 +26,15 @@ pub enum Wish {
     Withdraw(u32),
 }
 
+/// What shouldn't happen and does, counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// Tokens written off because their holder was gone.
+    pub lost: u64,
+    /// Tokens returned without having been taken; absorbed.
+    pub surplus: u64,
+}
+
 /// The figures of one endpoint. All are tokens.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -33,8 +42,7 @@ pub struct Endpoint {
     allotment: u32,
     issued: u32,
     standing: u32,
-    surplus: u64,
-    lost: u64,
+    oddities: Oddities,
     /// Held when nobody had the endpoint open, and when that is to be written off.
     doubts: VecDeque<(Moment, u32)>,
 }
@@ -42,7 +50,14 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint in which nothing stands yet.
     pub fn new(style: Style) -> Endpoint {
-        Endpoint { style, allotment: 0, issued: 0, standing: 0, surplus: 0, lost: 0, doubts: VecDeque::new() }
+        Endpoint {
+            style,
+            allotment: 0,
+            issued: 0,
+            standing: 0,
+            oddities: Oddities::default(),
+            doubts: VecDeque::new(),
+        }
     }
 
     /// The tree may hold so many.
@@ -65,14 +80,9 @@ impl Endpoint {
         self.standing
     }
 
-    /// Tokens that were returned without having been taken, absorbed so far.
-    pub fn surplus(&self) -> u64 {
-        self.surplus
-    }
-
-    /// Tokens written off because their holder was gone, so far.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// What went wrong so far.
+    pub fn oddities(&self) -> Oddities {
+        self.oddities
     }
 
     /// So many tokens stand now.
@@ -85,7 +95,7 @@ impl Endpoint {
     pub fn returned(&mut self, tokens: u32) {
         let owned = tokens.min(self.held());
         self.issued -= owned;
-        self.surplus += u64::from(tokens - owned);
+        self.oddities.surplus += u64::from(tokens - owned);
     }
 
     /// What should be done now.
@@ -113,7 +123,7 @@ impl Endpoint {
     /// So many untaken ones were taken back; what stood beyond all that was issued goes first, and counts nothing.
     pub fn withdrawn(&mut self, tokens: u32) {
         let minted = tokens.min(self.standing.saturating_sub(self.issued));
-        self.surplus += u64::from(minted);
+        self.oddities.surplus += u64::from(minted);
         self.issued -= (tokens - minted).min(self.issued);
         self.standing = self.standing.saturating_sub(tokens);
     }
@@ -147,7 +157,7 @@ impl Endpoint {
             self.doubts.pop_front();
             let lost = tokens.min(self.held());
             self.issued -= lost;
-            self.lost += u64::from(lost);
+            self.oddities.lost += u64::from(lost);
         }
     }
 }
@@ -198,11 +208,11 @@ mod tests {
         let mut pipe = Endpoint::new(Style::Pipe);
         pipe.allot(3);
         pipe.returned(5);
-        assert_eq!((pipe.held(), pipe.surplus(), pipe.wish()), (0, 5, Wish::Offer(1)));
+        assert_eq!((pipe.held(), pipe.oddities().surplus, pipe.wish()), (0, 5, Wish::Offer(1)));
         settle(&mut pipe);
         pipe.returned(1);
         pipe.saw(0);
-        assert_eq!((pipe.held(), pipe.surplus()), (1, 6), "what stood is held now, surplus or not");
+        assert_eq!((pipe.held(), pipe.oddities().surplus), (1, 6), "what stood is held now, surplus or not");
     }
 
     #[test]
@@ -228,7 +238,7 @@ mod tests {
         fifo.saw(5);
         assert_eq!((fifo.held(), fifo.wish()), (0, Wish::Withdraw(2)));
         fifo.withdrawn(2);
-        assert_eq!((fifo.standing(), fifo.surplus(), fifo.wish()), (3, 2, Wish::Nothing));
+        assert_eq!((fifo.standing(), fifo.oddities().surplus, fifo.wish()), (3, 2, Wish::Nothing));
     }
 
     #[test]
@@ -240,7 +250,7 @@ mod tests {
         assert_eq!((fifo.held(), fifo.doubt()), (3, Some(at(1000))));
         fifo.saw(0); // another tool took the one that stood
         fifo.write_off(at(1000));
-        assert_eq!((fifo.held(), fifo.lost(), fifo.wish()), (1, 3, Wish::Offer(3)));
+        assert_eq!((fifo.held(), fifo.oddities().lost, fifo.wish()), (1, 3, Wish::Offer(3)));
         assert_eq!(fifo.doubt(), None);
     }
 
@@ -251,7 +261,7 @@ mod tests {
         fifo.deserted(at(1000));
         fifo.saw(3);
         fifo.write_off(at(1000));
-        assert_eq!((fifo.held(), fifo.lost(), fifo.wish()), (0, 1, Wish::Offer(1)));
+        assert_eq!((fifo.held(), fifo.oddities().lost, fifo.wish()), (0, 1, Wish::Offer(1)));
     }
 
     #[test]
@@ -262,11 +272,11 @@ mod tests {
         fifo.saw(1);
         fifo.deserted(at(1500));
         fifo.write_off(at(1000));
-        assert_eq!((fifo.held(), fifo.lost()), (2, 1));
+        assert_eq!((fifo.held(), fifo.oddities().lost), (2, 1));
         fifo.saw(2);
         fifo.deserted(at(1700));
         assert_eq!(fifo.doubt(), Some(at(1500)));
         fifo.write_off(at(1500));
-        assert_eq!((fifo.held(), fifo.lost(), fifo.doubt()), (0, 2, None));
+        assert_eq!((fifo.held(), fifo.oddities().lost, fifo.doubt()), (0, 2, None));
     }
 }

@@ -76,11 +76,6 @@ impl Ticker {
         self.next
     }
 
-    /// The time between two firings.
-    pub fn interval(&self) -> Duration {
-        self.interval
-    }
-
     /// How often it has fired.
     pub fn fired(&self) -> u64 {
         self.fired

@@ -2,13 +2,14 @@
 //!
 //! Doesn't know where it is printed.
 
+use crate::policy::endpoint::Oddities;
 use crate::policy::gate::Hold;
 use crate::policy::pressure::Resource;
 use crate::policy::regulator::Status;
 use std::fmt::Write;
 
 /// `limit 3 of 8, out 3 (1 lease, 2 held), gate held: cpu 348036 > 200000 us/s`.
-pub fn line(status: &Status<'_>) -> String {
+pub fn line(status: &Status<'_>, oddities: Oddities) -> String {
     let mut line = format!("limit {}", status.limit);
     if status.limit < status.jobs {
         let _ = write!(line, " of {}", status.jobs);
@@ -25,6 +26,12 @@ pub fn line(status: &Status<'_>) -> String {
     }
     if status.stopped {
         line.push_str(", stopped by job control");
+    }
+    if oddities.lost > 0 {
+        let _ = write!(line, ", {} lost by tools that died and brought back", oddities.lost);
+    }
+    if oddities.surplus > 0 {
+        let _ = write!(line, ", {} returned that were never taken", oddities.surplus);
     }
     if status.gate.is_watching() {
         let (beats, missed) = status.beats;
@@ -86,6 +93,7 @@ mod tests {
 
     #[test]
     fn lines() {
+        let line = |status: &Status<'_>| super::line(status, Oddities::default());
         let free = Gate::new(Thresholds::default());
         assert_eq!(line(&status(&free)), "limit 3, out 3 (1 lease, 2 held), gate open");
         let mut held = watching_cpu(200_000.0);
@@ -95,6 +103,10 @@ mod tests {
             "limit 3 of 8, out 3 (1 lease, 2 held, 2 of them owed), gate held: cpu 348036 > 200000 us/s, \
              stopped by job control, beat 7 (1 missed)"
         );
+        let odd = super::line(&status(&free), Oddities { lost: 2, surplus: 1 });
+        assert!(odd.ends_with(
+            "gate open, 2 lost by tools that died and brought back, 1 returned that were never taken"
+        ));
         let starts = line(&Status { hold: Hold::Starts, ..status(&held) });
         assert!(starts.contains("gate held for starts only: cpu 348036 > 200000 us/s"), "{starts}");
         let open = watching_cpu(400_000.0);

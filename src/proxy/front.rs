@@ -4,7 +4,7 @@
 
 use super::fifo_front::FifoFront;
 use super::pipe_front::PipeFront;
-use crate::policy::endpoint::Style;
+use crate::policy::endpoint::{Oddities, Style};
 use crate::policy::time::Moment;
 use crate::proto::makeflags::Auth;
 use mio::{Registry, Token};
@@ -95,6 +95,11 @@ impl Front {
     /// Tokens the tree holds, as last seen.
     pub fn held(&self) -> u32 {
         either!(self, front => front.held())
+    }
+
+    /// What went wrong so far.
+    pub fn oddities(&self) -> Oddities {
+        either!(self, front => front.oddities())
     }
 
     /// The tree may hold so many; `settle` brings it about.

@@ -176,7 +176,7 @@ impl Proxy {
             log::warn!("endpoint: {error}");
         }
         self.settle(now);
-        say(&status::line(&self.regulator.status()));
+        say(&status::line(&self.regulator.status(), self.front.oddities()));
     }
 }
 
