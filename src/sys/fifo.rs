@@ -4,11 +4,11 @@
 //! no process has it open for reading, and the edge comes 1-5 ms after the last one died (make 4.4.1 and ninja).
 
 use super::descriptor::{place_high, read_tokens, standing, write_tokens};
-use super::folder::FIFO_SUFFIX;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::Mode;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -53,7 +53,7 @@ impl Fifo {
             let _ = fcntl(&both, FcntlArg::F_SETPIPE_SZ(LEAST_CAPACITY));
         }
         // A living tree whose proxy had our pid may still use the first names.
-        let mut names = (0..).map(|number| folder.join(format!("run-{pid}-{number}{FIFO_SUFFIX}")));
+        let mut names = (0..).map(|number| folder.join(name(pid, number)));
         let path = names.find(|path| !path.exists()).expect("numbers don't end");
         std::fs::rename(unnamed, &path)?;
         let touch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
@@ -145,6 +145,17 @@ impl Reader {
     }
 }
 
+/// What a fifo is called.
+fn name(pid: u32, number: u32) -> String {
+    format!("run-{pid}-{number}.fifo")
+}
+
+/// Who made the fifo of this name; `None`: it isn't one of ours.
+pub fn maker_of(name: &OsStr) -> Option<i32> {
+    let (pid, _) = name.to_str()?.strip_prefix("run-")?.strip_suffix(".fifo")?.split_once('-')?;
+    pid.parse().ok().filter(|&pid| pid > 0)
+}
+
 /// Whether nobody holds the fifo at `path` for writing: every proxy does, and leaves a keeper in every process of its
 /// tree. Works across pid namespaces, where a pid in the name would say nothing.
 pub fn is_abandoned(path: &Path) -> bool {
@@ -190,6 +201,14 @@ mod tests {
     }
 
     #[test]
+    fn names_tell_who_made_it() {
+        assert_eq!(maker_of(OsStr::new(&name(77, 3))), Some(77));
+        for other in ["run-77.new", "run-x-0.fifo", "run-0-0.fifo", "run--1-0.fifo", "other.fifo", ""] {
+            assert_eq!(maker_of(OsStr::new(other)), None, "{other}");
+        }
+    }
+
+    #[test]
     fn only_what_nobody_holds_is_abandoned() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = Fifo::new(folder.path()).unwrap();
@@ -197,10 +216,12 @@ mod tests {
         fifo.offer(1).unwrap();
         assert!(!is_abandoned(fifo.path()));
         assert_eq!(fifo.standing().unwrap(), 1, "looking takes nothing");
-        let left = folder.path().join("run-1-0.fifo");
-        nix::unistd::mkfifo(&left, Mode::S_IRWXU).unwrap();
+        let [living, dead] = [1, i32::MAX as u32].map(|pid| folder.path().join(name(pid, 0)));
+        for left in [&living, &dead] {
+            nix::unistd::mkfifo(left, Mode::S_IRWXU).unwrap();
+        }
         super::super::folder::clear_abandoned(folder.path());
-        assert!(!left.exists() && fifo.path().exists());
+        assert!(!dead.exists() && living.exists() && fifo.path().exists());
         let path = fifo.path().to_owned();
         drop(fifo);
         assert!(!path.exists());

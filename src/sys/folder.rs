@@ -12,9 +12,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What a fifo is called; its name comes from its maker's pid and a number.
-pub const FIFO_SUFFIX: &str = ".fifo";
-
 /// The first usable folder, made where it is missing: `/run/user/UID/jobgate`, `$XDG_RUNTIME_DIR/jobgate`,
 /// `$TMPDIR/jobgate-UID`, `/tmp/jobgate-UID`.
 ///
@@ -64,12 +61,18 @@ fn make_usable(folder: &Path) -> io::Result<()> {
 }
 
 /// Unlinks the fifos in `folder` that nobody holds open any more: their proxy and its whole tree are gone.
+///
+/// One whose maker's pid is alive isn't looked at: to look means to open it, and that wakes the proxy.
 pub fn clear_abandoned(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.as_bytes().ends_with(FIFO_SUFFIX.as_bytes()) && fifo::is_abandoned(&entry.path()) {
+        let maker = fifo::maker_of(&entry.file_name());
+        if maker.is_some_and(|pid| !is_alive(pid)) && fifo::is_abandoned(&entry.path()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
+}
+
+fn is_alive(pid: i32) -> bool {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::Error::ESRCH)
 }
