@@ -30,11 +30,11 @@ impl Ledger {
 
     /// Moves the allotment to what `limit` and the gate allow.
     ///
-    /// Raised only while the charge is below the limit; behind a closed gate it only falls: what stands is withdrawn,
-    /// and what comes back isn't offered again.
+    /// Raised only while the charge is below the limit. Behind a closed gate nothing is allotted: what stands is
+    /// withdrawn, all that is held is owed, and the charge only falls.
     pub fn allot(&mut self, limit: u32, open: bool) {
         let room = limit.min(self.jobs).saturating_sub(self.lease);
-        self.allotment = if open { room } else { room.min(self.allotment).min(self.held) };
+        self.allotment = if open { room } else { 0 };
     }
 
     /// How many tokens the tree may hold.

@@ -76,6 +76,11 @@ impl FifoFront {
     }
 
     pub(super) fn ready(&mut self, token: Token, now: Moment) -> io::Result<()> {
+        if token == token::PARKED {
+            // At once: the tool that returned it is about to take it again.
+            let owed = self.endpoint.owed();
+            return self.take_back(owed);
+        }
         if token == token::TOUCHED {
             self.fifo.clear_touch();
             self.busy = now;
@@ -142,18 +147,25 @@ impl FifoFront {
         self.schedule(now)
     }
 
-    fn withdraw(&mut self, mut tokens: u32, now: Moment) -> io::Result<()> {
+    fn withdraw(&mut self, tokens: u32, now: Moment) -> io::Result<()> {
         self.park(now)?;
+        self.take_back(tokens)
+    }
+
+    /// Reads up to so many tokens out, where a reader is parked, and counts.
+    fn take_back(&mut self, tokens: u32) -> io::Result<()> {
         let Some((reader, _)) = &self.parked else { return Ok(()) };
-        while tokens > 0 {
-            let got = reader.withdraw(tokens)?;
+        let mut taken = 0;
+        while taken < tokens {
+            let got = reader.withdraw(tokens - taken)?;
             if got == 0 {
                 break;
             }
-            self.endpoint.withdrawn(got);
-            tokens -= got;
+            taken += got;
         }
-        self.look()
+        self.endpoint.saw(self.fifo.standing()? + taken);
+        self.endpoint.withdrawn(taken);
+        Ok(())
     }
 
     /// Opens the fifo for reading and waits there: a token that is owed must be had before a tool takes it again.

@@ -15,6 +15,7 @@ use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
 use crate::sys::proc::PressureFiles;
 use crate::sys::say::say;
+use crate::sys::schedule;
 use front::Front;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -74,7 +75,11 @@ impl Proxy {
         variables: &[(&str, OsString)],
         original: &Original,
     ) -> io::Result<Child> {
-        child::start(command, variables, &self.front.inherited(), original)
+        let child = child::start(command, variables, &self.front.inherited(), original)?;
+        if let Err(error) = schedule::prefer_promptness() {
+            log::info!("no short slices: {error}");
+        }
+        Ok(child)
     }
 
     /// Serves until the command ends.

@@ -11,5 +11,6 @@ pub mod notify;
 pub mod pipe;
 pub mod proc;
 pub mod say;
+pub mod schedule;
 pub mod tools;
 pub mod witness;
