@@ -238,7 +238,9 @@ impl World {
         if closed(was.held, was.stopped) && closed(self.held_back(), self.stopped) {
             prop_assert!(issued <= was.issued, "nothing is issued while it is closed");
         }
-        if !closed(self.held_back(), self.stopped) {
+        if closed(self.held_back(), self.stopped) {
+            prop_assert_eq!(self.endpoint.owed(), self.endpoint.held(), "what comes back is to be had");
+        } else {
             let room = status.limit.saturating_sub(1 + self.endpoint.held());
             let goal = if self.style == Style::Pipe { room.min(1) } else { room };
             prop_assert!(self.endpoint.standing() >= goal, "work conserving: {} of {}", self.standing, goal);
