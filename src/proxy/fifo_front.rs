@@ -33,8 +33,10 @@ pub struct FifoFront {
     registry: Option<Registry>,
     /// After how long what dead tools held is written off.
     beat: Duration,
-    /// The next count; `None`: asleep until touched.
+    /// The next count.
     count: Option<Moment>,
+    /// No counts: listening for the next touch.
+    asleep: bool,
     /// When something was last seen to be out.
     busy: Moment,
     /// A reader of our own, waiting for what is owed, and since when.
@@ -52,6 +54,7 @@ impl FifoFront {
             registry: None,
             beat,
             count: None,
+            asleep: false,
             busy: Moment::default(),
             parked: None,
         })
@@ -68,9 +71,6 @@ impl FifoFront {
     pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
         let deserted = self.fifo.deserted_event().as_raw_fd();
         registry.register(&mut SourceFd(&deserted), token::DESERTED, Interest::WRITABLE)?;
-        if let Some(touched) = self.fifo.touch_event() {
-            registry.register(&mut SourceFd(&touched.as_raw_fd()), token::TOUCHED, Interest::READABLE)?;
-        }
         self.registry = Some(registry.try_clone()?);
         Ok(())
     }
@@ -81,12 +81,11 @@ impl FifoFront {
             let owed = self.endpoint.owed();
             return self.take_back(owed);
         }
-        if token == token::TOUCHED {
-            self.fifo.clear_touch();
-            self.busy = now;
-        }
         self.look()?;
-        if token == token::DESERTED && self.fifo.is_deserted()? {
+        if token == token::TOUCHED {
+            self.busy = now;
+        } else if self.fifo.is_deserted()? || self.fifo.only_closed() {
+            // Everybody was gone; also where a tool that was started at once has opened it by now.
             self.endpoint.deserted(now + self.beat);
         }
         Ok(())
@@ -106,7 +105,8 @@ impl FifoFront {
         }
         if self.count.is_some_and(|when| when <= now) {
             self.look()?;
-            self.count = Some(now + COUNT);
+            self.fifo.only_closed();
+            self.count = None;
         }
         Ok(())
     }
@@ -187,24 +187,41 @@ impl FifoFront {
         }
     }
 
-    /// Counts while something is out; falls asleep once all has been quiet for a while.
+    /// Counts while something is out; sleeps once all has been quiet for a while.
     fn schedule(&mut self, now: Moment) -> io::Result<()> {
         if self.endpoint.held() > 0 || self.parked.is_some() {
             self.busy = now;
         }
-        if now.since(self.busy) < QUIET {
-            self.count.get_or_insert(now + COUNT);
-        } else if self.count.take().is_some() {
-            if !self.fifo.await_touch() {
-                self.count = Some(now + QUIET);
-            }
+        let quiet = now.since(self.busy) >= QUIET;
+        self.sleep(quiet)?;
+        if quiet && self.asleep {
             // What was taken before we were listening.
             self.look()?;
             if self.endpoint.held() > 0 {
                 self.busy = now;
-                self.count = Some(now + COUNT);
+                self.sleep(false)?;
             }
         }
+        self.count = (!self.asleep).then(|| {
+            let next = now + if quiet { QUIET } else { COUNT };
+            self.count.map_or(next, |count| count.min(next))
+        });
+        Ok(())
+    }
+
+    /// Listens for the next touch, or not any more.
+    fn sleep(&mut self, asleep: bool) -> io::Result<()> {
+        let (Some(registry), Some(touched)) = (&self.registry, self.fifo.touched_event()) else {
+            return Ok(());
+        };
+        let touched = touched.as_raw_fd();
+        if asleep && !self.asleep {
+            self.fifo.only_closed();
+            registry.register(&mut SourceFd(&touched), token::TOUCHED, Interest::READABLE)?;
+        } else if !asleep && self.asleep {
+            registry.deregister(&mut SourceFd(&touched))?;
+        }
+        self.asleep = asleep;
         Ok(())
     }
 }

@@ -88,8 +88,10 @@ impl Proxy {
         loop {
             let wait = self.deadline().map(|when| when.since(self.clock.now()));
             match self.poll.poll(&mut events, wait.map(round_up)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
+                Ok(()) => {}
+                // What has happened comes before what time it is.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
             }
             let now = self.clock.now();
             for event in &events {

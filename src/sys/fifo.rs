@@ -23,7 +23,8 @@ pub struct Fifo {
     path: PathBuf,
     /// Ours, and the tree's keeper: with it inherited, a tool of the tree can still open the fifo when we are gone.
     writer: OwnedFd,
-    touch: Option<Inotify>,
+    /// Takings and closings, in their order; `None` where the user's inotify instances are used up.
+    record: Option<Inotify>,
 }
 
 impl Fifo {
@@ -56,8 +57,12 @@ impl Fifo {
         let mut names = (0..).map(|number| folder.join(name(pid, number)));
         let path = names.find(|path| !path.exists()).expect("numbers don't end");
         std::fs::rename(unnamed, &path)?;
-        let touch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
-        Ok(Fifo { path, writer, touch })
+        let record = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        let kept = AddWatchFlags::IN_ACCESS | AddWatchFlags::IN_CLOSE;
+        // In a fifo that can be full the deserted event may come for another reason, and the record would mislead.
+        let is_roomy = fcntl(&writer, FcntlArg::F_GETPIPE_SZ)? > 2 * LEAST_CAPACITY;
+        let record = record.filter(|record| is_roomy && record.add_watch(&path, kept).is_ok());
+        Ok(Fifo { path, writer, record })
     }
 
     /// Where it lies.
@@ -100,26 +105,31 @@ impl Fifo {
         Ok(Reader(open(&self.path, flags, Mode::empty())?))
     }
 
-    /// Asks to be woken, once, when anybody opens, reads or writes the fifo. False where that can't be had (the
-    /// user's inotify instances are used up).
-    pub fn await_touch(&self) -> bool {
-        let once = AddWatchFlags::IN_OPEN
-            | AddWatchFlags::IN_ACCESS
-            | AddWatchFlags::IN_MODIFY
-            | AddWatchFlags::IN_ONESHOT;
-        self.touch.as_ref().is_some_and(|touch| touch.add_watch(&self.path, once).is_ok())
+    /// The descriptor that is readable while the record has entries: somebody took a token, or closed the fifo.
+    pub fn touched_event(&self) -> Option<BorrowedFd<'_>> {
+        self.record.as_ref().map(AsFd::as_fd)
     }
 
-    /// The descriptor that becomes readable then.
-    pub fn touch_event(&self) -> Option<BorrowedFd<'_>> {
-        self.touch.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Takes that wake-up out.
-    pub fn clear_touch(&self) {
-        if let Some(touch) = &self.touch {
-            while touch.read_events().is_ok_and(|events| !events.is_empty()) {}
+    /// Empties the record. True if, since this was last called, somebody closed the fifo and nobody took anything after
+    /// any closing; false also where that isn't known.
+    ///
+    /// It decides what a deserted event means when somebody has opened the fifo again before we came to look: if nothing
+    /// was taken after a closing, nothing was taken after the last of the old tools was gone, so all that is missing
+    /// went with them. The kernel merges equal entries that follow each other, so the record stays short.
+    pub fn only_closed(&self) -> bool {
+        let Some(record) = &self.record else { return false };
+        let (mut closed, mut taken_after) = (false, false);
+        while let Ok(entries) = record.read_events() {
+            for entry in entries {
+                if entry.mask.intersects(AddWatchFlags::IN_CLOSE) {
+                    closed = true;
+                } else {
+                    // A taking, or the kernel's word that it had to drop entries.
+                    taken_after |= closed || !entry.mask.contains(AddWatchFlags::IN_ACCESS);
+                }
+            }
         }
+        closed && !taken_after
     }
 }
 
@@ -228,18 +238,26 @@ mod tests {
     }
 
     #[test]
-    fn the_first_touch_wakes_once() {
+    fn the_record_tells_takings_after_a_closing() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = Fifo::new(folder.path()).unwrap();
-        let woken = || {
-            let mut fds = [PollFd::new(fifo.touch_event().unwrap(), PollFlags::POLLIN)];
+        fifo.offer(5).unwrap();
+        fifo.only_closed();
+        let touched = || {
+            let mut fds = [PollFd::new(fifo.touched_event().unwrap(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
         };
-        assert!(fifo.await_touch() && !woken());
-        let _reader = fifo.reader().unwrap();
-        assert!(woken());
-        fifo.clear_touch();
-        fifo.offer(1).unwrap();
-        assert!(!woken());
+        let take = |reader: &Reader| assert_eq!(reader.withdraw(1).unwrap(), 1);
+        let first = fifo.reader().unwrap();
+        assert!(!touched() && !fifo.only_closed(), "opening it isn't recorded");
+        take(&first);
+        assert!(touched() && !fifo.only_closed() && !touched());
+        take(&first);
+        drop(first);
+        let second = fifo.reader().unwrap();
+        assert!(fifo.only_closed(), "taken, then closed");
+        drop(fifo.reader().unwrap());
+        take(&second);
+        assert!(!fifo.only_closed(), "closed, then taken");
     }
 }

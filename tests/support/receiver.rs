@@ -9,20 +9,31 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// For bash: a signal that comes just before the `read` doesn't end it, in any shell, so it ends by itself again and
-/// again. Status 1 is the end of `hold`; a trap or the time give more than 128.
+/// For bash, around three of its ways. A signal that comes while its own trap runs is lost: so it is the loop that writes
+/// `log`, when the trap is over. One that comes just before the `read` doesn't end it: so it ends by itself again and
+/// again. A trap that runs meanwhile may leave any status: only two 1 on end are the end of `hold`.
 const SCRIPT: &str = r#"
+caught=()
 for name in HUP INT QUIT USR1 USR2 TERM WINCH CONT; do
-    trap "echo $name >>FOLDER/log" $name
+    trap "caught+=($name)" $name
 done
 PRELUDE
 exec 9<FOLDER/hold
 echo "up $$ $PPID" >>FOLDER/log
+written=0
+ended=
 while :; do
-    read -t 0.1 -u 9 word
-    case $? in
-    0) exit "$word" ;;
-    1) exit 99 ;;
+    word=
+    read -t 0.02 -u 9 word
+    ended=$?$ended
+    while ((written < ${#caught[@]})); do
+        echo "${caught[written++]}" >>FOLDER/log
+    done
+    test -z "$word" || exit "$word"
+    case $ended in
+    11) exit 99 ;;
+    1) ;;
+    *) ended= ;;
     esac
 done
 "#;
@@ -93,5 +104,14 @@ impl Receiver {
     /// Tells it to exit with this status.
     pub fn end(&self, status: i32) {
         writeln!(&self.hold, "{status}").expect("it can be told");
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let read = |name| std::fs::read_to_string(self.path(name)).unwrap_or_default();
+            eprintln!("what the command caught:\n{}what was said:\n{}", read("log"), read("err"));
+        }
     }
 }

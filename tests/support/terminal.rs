@@ -58,13 +58,15 @@ impl Terminal {
         assert_eq!(done, 0, "a terminal can be resized");
     }
 
-    /// Waits until this was shown; what came before it is forgotten.
-    pub fn await_text(&mut self, text: &str) {
+    /// Waits until this was shown: what came before it. Both are forgotten.
+    pub fn await_text(&mut self, text: &str) -> String {
         let started = Instant::now();
         loop {
             if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
-                return;
+                let rest = self.shown.split_off(at + text.len());
+                let mut before = std::mem::replace(&mut self.shown, rest);
+                before.truncate(at);
+                return before;
             }
             let left = DEADLINE.saturating_sub(started.elapsed());
             let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
