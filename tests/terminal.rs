@@ -150,8 +150,10 @@ fn a_background_job_that_reads_the_terminal_stops() {
     let (mut terminal, bash) = start_bash();
     terminal.press(&format!("{} run -- cat &\n", jobgate()));
     terminal.await_text("ready> ");
-    terminal.press("wait -f %1; jobs; fg\n");
+    terminal.press("wait %1; jobs\n");
     terminal.await_text("Stopped");
+    terminal.await_text("ready> ");
+    terminal.press("fg\n");
     terminal.await_text("run -- cat");
     terminal.press("read by cat\n");
     terminal.await_text("read by cat");
@@ -194,9 +196,12 @@ fn an_ignored_ctrl_z_is_forgotten() {
     kill(us, Signal::SIGWINCH).expect("we are there");
     receiver.await_signal(Signal::SIGWINCH, 1);
     kill(command, Signal::SIGSTOP).expect("the command is there");
-    for _ in 0..2 {
+    // Asked until we say that we have seen it.
+    let mut said = String::new();
+    while !said.contains("stopped") {
         kill(us, Signal::SIGUSR1).expect("we are there");
         terminal.await_text("jobgate: limit");
+        said = terminal.await_text("\n");
     }
     kill(command, Signal::SIGCONT).expect("the command is there");
     receiver.await_signal(Signal::SIGCONT, 1);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// A jobserver for make, ninja, cargo and all they start, gated by cpu, io and memory pressure
 #[derive(Debug, Parser)]
-#[command(name = "jobgate", version)]
+#[command(name = "jobgate", version, subcommand_required = true, arg_required_else_help = false)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,

@@ -32,9 +32,6 @@ pub struct SignalDesk {
     signals: Signals,
     witness: Option<Witness>,
     child_changed: bool,
-    /// A job control signal came and the command hasn't gone on since. One that catches SIGTSTP, as editors do, then
-    /// stops itself by SIGSTOP.
-    job_stop: bool,
 }
 
 impl SignalDesk {
@@ -45,7 +42,7 @@ impl SignalDesk {
         if let Err(error) = &witness {
             log::warn!("no witness ({error}): signals to the whole group reach the command twice");
         }
-        Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false, job_stop: false })
+        Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false })
     }
 
     /// The descriptor to wait on.
@@ -58,7 +55,7 @@ impl SignalDesk {
         loop {
             if self.child_changed {
                 match child.change()? {
-                    Some(change) => return Ok(Some(self.changed(change))),
+                    Some(change) => return Ok(Some(happening(change))),
                     None => self.child_changed = false,
                 }
             }
@@ -66,32 +63,26 @@ impl SignalDesk {
             match arrival.kind {
                 Kind::ChildChanged => self.child_changed = true,
                 Kind::Asked => return Ok(Some(Happening::Asked)),
-                Kind::JobStop => {
-                    self.job_stop = true;
-                    self.pass_on(&arrival, child);
-                }
                 Kind::Plain => self.pass_on(&arrival, child),
             }
         }
     }
 
-    fn changed(&mut self, change: Change) -> Happening {
-        match change {
-            Change::Ended(status) => Happening::Ended(status),
-            Change::Stopped { by_job_control } => {
-                Happening::Stopped { mirror: by_job_control || self.job_stop }
-            }
-            Change::Continued => {
-                self.job_stop = false;
-                Happening::Continued
-            }
-        }
-    }
-
     fn pass_on(&self, arrival: &Arrival, child: &Child) {
-        let has_it = arrival.by_kernel || self.witness.as_ref().is_some_and(|witness| witness.saw(arrival));
-        if !has_it {
+        // The witness is asked in any case: what it isn't asked about, it would take for the next of that kind.
+        let to_the_group = self.witness.as_ref().is_some_and(|witness| witness.saw(arrival));
+        if !arrival.by_kernel && !to_the_group {
             child.pass_on(arrival);
         }
+    }
+}
+
+/// A command that catches SIGTSTP stops itself by SIGTSTP in the end (less, vim, bash's readline), so a stop by SIGSTOP
+/// is somebody's who will continue the command, and not us.
+fn happening(change: Change) -> Happening {
+    match change {
+        Change::Ended(status) => Happening::Ended(status),
+        Change::Stopped { by_job_control } => Happening::Stopped { mirror: by_job_control },
+        Change::Continued => Happening::Continued,
     }
 }

@@ -59,8 +59,6 @@ pub enum Kind {
     ChildChanged,
     /// SIGUSR1: say how things stand.
     Asked,
-    /// SIGTSTP, SIGTTIN, SIGTTOU: job control wants the command to stop.
-    JobStop,
     /// Whatever it is, it is for the command.
     Plain,
 }
@@ -107,7 +105,6 @@ impl Signals {
         let kind = match signal {
             Signal::SIGCHLD => Kind::ChildChanged,
             Signal::SIGUSR1 => Kind::Asked,
-            Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => Kind::JobStop,
             _ => Kind::Plain,
         };
         Some(Arrival { kind, by_kernel: info.ssi_code > 0, signal })

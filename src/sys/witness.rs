@@ -9,6 +9,7 @@
 use super::notify::Arrival;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork};
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub struct Witness {
     pid: Pid,
     line: UnixStream,
+    /// The number of the last question.
+    asked: Cell<u8>,
 }
 
 impl Witness {
@@ -32,17 +35,29 @@ impl Witness {
         let parent = std::process::id();
         // SAFETY: one thread, so the child may do anything; it never returns from `testify`.
         match unsafe { fork() }? {
-            ForkResult::Parent { child } => Ok(Witness { pid: child, line: ours }),
+            ForkResult::Parent { child } => Ok(Witness { pid: child, line: ours, asked: Cell::new(0) }),
             ForkResult::Child => testify(its, parent),
         }
     }
 
     /// Whether the signal, just received, went to the whole group.
     pub fn saw(&self, arrival: &Arrival) -> bool {
-        let mut answer = [0];
+        self.ask(arrival.signal).unwrap_or(false)
+    }
+
+    fn ask(&self, signal: Signal) -> io::Result<bool> {
+        let number = self.asked.get().wrapping_add(1);
+        self.asked.set(number);
         let mut line = &self.line;
-        line.write_all(&[arrival.signal as u8]).and_then(|()| line.read_exact(&mut answer)).is_ok()
-            && answer[0] == 1
+        line.write_all(&[number, signal as u8])?;
+        loop {
+            let mut answer = [0; 2];
+            line.read_exact(&mut answer)?;
+            // Others are answers that came too late.
+            if answer[0] == number {
+                return Ok(answer[1] == 1);
+            }
+        }
     }
 }
 
@@ -60,9 +75,10 @@ fn testify(mut line: UnixStream, parent: u32) -> ! {
     // Nobody must wait for us at the other end of an inherited pipe.
     close_all_but(line.as_raw_fd());
     if std::os::unix::process::parent_id() == parent {
-        let mut question = [0];
+        let mut question = [0; 2];
         while line.read_exact(&mut question).is_ok() {
-            let answer = [u8::from(consume(i32::from(question[0])))];
+            let [number, signal] = question;
+            let answer = [number, u8::from(consume(i32::from(signal)))];
             if line.write_all(&answer).is_err() {
                 break;
             }
