@@ -174,6 +174,22 @@ fn a_build_whose_jobgate_was_killed_goes_on_to_its_own_end() {
     });
 }
 
+/// A tool that is only started then finds the endpoint as it would have been; a fifo that nobody held open would keep
+/// make waiting in open(2) for ever.
+#[test]
+fn a_tool_may_start_after_its_jobgate_was_killed() {
+    each(&ROWS, |row, mut run| {
+        let child = run.start("trap '' TERM; echo up >up; read go <go; TOOL >said 2>&1; echo $? >status");
+        await_change(run.folder.path(), || run.path("up").exists().then_some(()));
+        kill_outright(child);
+        succeed(&mut run.line(&["true"]));
+        assert!(run.fifo().iter().all(|fifo| fifo.exists()), "it will be used");
+        run.go();
+        assert_eq!(run.await_status(), "0\n", "{}", run.tool);
+        run.assert_built(row.ends_serially);
+    });
+}
+
 /// A build that fails after its jobgate was killed fails with its own status.
 #[test]
 fn an_orphan_fails_with_its_own_status() {

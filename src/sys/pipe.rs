@@ -17,8 +17,9 @@ pub struct PipePair {
     takes: OwnedFd,
     comes_back: OwnedFd,
     returns: OwnedFd,
-    /// An own description of R's reading end: O_NONBLOCK on the tree's would be seen by its tools.
-    withdraws: OwnedFd,
+    /// An own description of R's reading end: O_NONBLOCK on the tree's would be seen by its tools. `None` where there is
+    /// no /proc (a bare chroot): what stands there can't be withdrawn then.
+    withdraws: Option<OwnedFd>,
 }
 
 impl PipePair {
@@ -32,7 +33,7 @@ impl PipePair {
         fcntl(&offers, FcntlArg::F_SETPIPE_SZ(1))?;
         set_nonblocking(&offers)?;
         set_nonblocking(&comes_back)?;
-        let withdraws = reopen_for_reading(&takes)?;
+        let withdraws = reopen_for_reading(&takes).ok();
         Ok(PipePair {
             takes: place_high(takes)?,
             returns: place_high(returns)?,
@@ -74,7 +75,7 @@ impl PipePair {
 
     /// Takes untaken tokens out of R: how many were still there.
     pub fn withdraw(&self, tokens: u32) -> io::Result<u32> {
-        read_tokens(&self.withdraws, tokens)
+        self.withdraws.as_ref().map_or(Ok(0), |reader| read_tokens(reader, tokens))
     }
 
     /// Takes everything out of W: how many bytes, whatever they are (make returns `+`, gcc `G`).
