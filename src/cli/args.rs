@@ -22,12 +22,15 @@ pub enum Command {
 
 /// `jobgate run`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_override_self = true,
+    after_help = "\
 Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
 nothing was started; 126: the command can't be run; 127: it wasn't found.
 SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
 Environment: BB_PRESSURE_MAX_{CPU,IO,MEMORY} and BB_HEARTBEAT_EVENT stand in for the options (bitbake's names and
-units); JOBGATE_LOG=debug tells more.")]
+units); JOBGATE_LOG=debug tells more."
+)]
 pub struct RunArgs {
     /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: the usable cpus
     #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]

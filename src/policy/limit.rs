@@ -10,8 +10,12 @@ use std::time::Duration;
 /// the re-issue of returned tokens is never slowed (a limit on released tokens made 0.2 s jobs 3.3 times slower).
 const LOOK_BACK: Duration = Duration::from_millis(500);
 
+/// While it ramps, the limit grows by at least one job in this time, however few the cpus. A little less than a tick of
+/// the default heartbeat, so that a tick that comes early isn't lost.
+const LEAST_STEP: Duration = Duration::from_millis(200);
+
 /// A limit with a fixed ceiling that, once released from a hold, grows past what runs by at most `cpus` jobs per
-/// second (at least one a step), so that a hold isn't followed by a herd.
+/// second (at least one every 200 ms or at the next step after), so that a hold isn't followed by a herd.
 #[derive(Debug)]
 pub struct Limit {
     ceiling: u32,
@@ -59,14 +63,23 @@ impl Limit {
 
     /// A hold ends: from here the limit grows step by step.
     pub fn release(&mut self, now: Moment) {
-        self.ramp = Some(Ramp { limit: 0, stepped: now });
-        self.step(now);
+        let limit = self.highest(now).saturating_add(1);
+        self.ramp = (limit < self.ceiling).then_some(Ramp { limit, stepped: now });
+    }
+
+    /// The whole ceiling at once: there is nothing left to be careful by.
+    pub fn end_ramp(&mut self) {
+        self.ramp = None;
     }
 
     /// A tick while the gate is open: the limit may grow.
     pub fn step(&mut self, now: Moment) {
         let Some(ramp) = self.ramp else { return };
-        let growth = (f64::from(self.cpus) * now.since(ramp.stepped).as_secs_f64()) as u32;
+        let since = now.since(ramp.stepped);
+        let growth = (f64::from(self.cpus) * since.as_secs_f64()) as u32;
+        if growth == 0 && since < LEAST_STEP {
+            return; // it adds up until it makes a job
+        }
         let limit = self.highest(now).saturating_add(growth.max(1));
         self.ramp = (limit < self.ceiling).then_some(Ramp { limit, stepped: now });
     }
@@ -143,7 +156,20 @@ mod tests {
         assert_eq!(limit.now(), 10);
         limit.step(at(10_310));
         assert_eq!(limit.now(), 5, "9 is forgotten, 4 not yet");
-        limit.step(at(10_460));
+        limit.step(at(10_560));
         assert_eq!(limit.now(), 4);
+    }
+
+    #[test]
+    fn short_steps_add_up() {
+        let mut limit = Limit::new(64, 10);
+        limit.note(at(0), 1);
+        limit.release(at(10_000));
+        for tick in 1..=50 {
+            let now = at(10_000 + tick * 20);
+            limit.note(now, limit.now());
+            limit.step(now);
+        }
+        assert_eq!(limit.now(), 12, "ten more in a second, as there are ten cpus");
     }
 }

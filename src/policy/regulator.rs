@@ -93,6 +93,8 @@ pub struct Regulator {
     stopped: bool,
     told: Option<u32>,
     wants_sample: bool,
+    /// When a sample was last asked for.
+    sampled: Moment,
 }
 
 impl Regulator {
@@ -110,6 +112,7 @@ impl Regulator {
             stopped: false,
             told: None,
             wants_sample: false,
+            sampled: now,
         };
         regulator.wants_sample = regulator.gate.is_watching();
         regulator.settle(now);
@@ -122,7 +125,10 @@ impl Regulator {
             Input::Time => self.pass(now),
             Input::Held(held) => self.ledger.hold(held),
             Input::Sample(totals) => self.judge(now, totals),
-            Input::Blind => self.gate.stop_watching(),
+            Input::Blind => {
+                self.gate.stop_watching();
+                self.limit.end_ramp();
+            }
             Input::Stopped => self.stopped = true,
             Input::Continued => self.stopped = false,
         }
@@ -176,7 +182,12 @@ impl Regulator {
     fn pass(&mut self, now: Moment) {
         let beat = self.beat.due(now);
         let tick = self.ticking && self.tick.due(now);
-        self.wants_sample |= (beat || tick) && self.gate.is_watching();
+        // Beat and tick may fall close together; the counters must not be read that fast.
+        let is_soon = now.since(self.sampled) < ticker::SHORTEST_INTERVAL;
+        if (beat || tick) && !is_soon && self.gate.is_watching() {
+            self.wants_sample = true;
+            self.sampled = now;
+        }
     }
 
     fn judge(&mut self, now: Moment, totals: Totals) {
@@ -197,10 +208,7 @@ impl Regulator {
         if self.gate.is_watching() {
             self.limit.note(now, self.ledger.out());
         }
-        let ticking = self.ledger.held() > 0 || self.gate.is_held();
-        if ticking && !self.ticking {
-            self.tick.restart(now);
-        }
-        self.ticking = ticking;
+        // The tick keeps its phase while nothing is held: with jobs shorter than a tick that is so every other moment.
+        self.ticking = self.ledger.held() > 0 || self.gate.is_held();
     }
 }

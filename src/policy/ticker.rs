@@ -51,11 +51,6 @@ impl Ticker {
         Ticker { interval, next: now + interval, fired: 0, missed: 0 }
     }
 
-    /// Forgets the phase: the next firing is one interval after `now`.
-    pub fn restart(&mut self, now: Moment) {
-        self.next = now + self.interval;
-    }
-
     /// Whether it fires at `now`; if so, moves on.
     pub fn due(&mut self, now: Moment) -> bool {
         if now < self.next {

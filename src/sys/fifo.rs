@@ -10,7 +10,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::Mode;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -95,14 +95,21 @@ impl Fifo {
     /// Puts tokens in: how many there was room for. It is opened for reading, too, for the time of the write, which
     /// would end in EPIPE where no tool has it open.
     pub fn offer(&self, tokens: u32) -> io::Result<u32> {
-        let both = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        write_tokens(open(&self.path, both, Mode::empty())?, tokens)
+        write_tokens(self.open_again(OFlag::O_RDWR)?, tokens)
     }
 
     /// Opens it for reading, to take tokens out as a tool would.
     pub fn reader(&self) -> io::Result<Reader> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        Ok(Reader(open(&self.path, flags, Mode::empty())?))
+        Ok(Reader(self.open_again(OFlag::O_RDONLY)?))
+    }
+
+    /// Through our descriptor where there is a /proc, for somebody may have unlinked the name (a cleaner of temporary
+    /// folders); the tools that have it open go on with it.
+    fn open_again(&self, access: OFlag) -> io::Result<OwnedFd> {
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let by_descriptor = format!("/proc/self/fd/{}", self.writer.as_raw_fd());
+        let opened = open(by_descriptor.as_str(), flags, Mode::empty());
+        Ok(opened.or_else(|_| open(&self.path, flags, Mode::empty()))?)
     }
 
     /// The descriptor that is readable while the record has entries: somebody took a token, or closed the fifo.
@@ -208,6 +215,15 @@ mod tests {
         drop(reader);
         assert!(fifo.is_deserted().unwrap());
         assert_eq!(fifo.standing().unwrap(), 2);
+    }
+
+    #[test]
+    fn an_unlinked_fifo_still_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = Fifo::new(folder.path()).unwrap();
+        std::fs::remove_file(fifo.path()).unwrap();
+        assert_eq!(fifo.offer(2).unwrap(), 2);
+        assert_eq!(fifo.reader().unwrap().withdraw(9).unwrap(), 2);
     }
 
     #[test]
