@@ -69,13 +69,18 @@ struct World {
     /// Tokens that died with their holder, not yet written off.
     dead: u32,
     told: u32,
+    sampled: Option<Duration>,
 }
 
 impl World {
     fn new(style: Style, hold: Hold) -> World {
+        World::with_heartbeat(style, hold, BEAT)
+    }
+
+    fn with_heartbeat(style: Style, hold: Hold, heartbeat: Duration) -> World {
         let mut thresholds = Thresholds::default();
         thresholds.set(Resource::Cpu, Threshold::new(THRESHOLD).ok());
-        let settings = Settings { jobs: JOBS, cpus: 4, thresholds, hold, heartbeat: BEAT };
+        let settings = Settings { jobs: JOBS, cpus: 4, thresholds, hold, heartbeat };
         let mut world = World {
             now: Duration::ZERO,
             regulator: Regulator::new(settings, Moment::default()),
@@ -89,6 +94,7 @@ impl World {
             minted: false,
             dead: 0,
             told: 0,
+            sampled: None,
         };
         world.settle();
         world
@@ -114,6 +120,9 @@ impl World {
                 match action {
                     Action::Allot(tokens) => self.endpoint.allot(tokens),
                     Action::Sample => {
+                        let since = self.sampled.map(|before| self.now - before);
+                        assert!(since.is_none_or(|since| since >= Duration::from_millis(20)), "{since:?}");
+                        self.sampled = Some(self.now);
                         let mut totals = Totals::default();
                         totals.set(Resource::Cpu, Some(self.total as u64));
                         self.regulator.handle(now, Input::Sample(totals));
@@ -336,6 +345,38 @@ fn crossing_a_threshold_holds_within_a_window_and_a_tick() {
     world.step(&Event::Pass(1_250));
     assert!(!world.held_back());
     assert_eq!(world.standing, 1);
+}
+
+#[test]
+fn jobs_shorter_than_a_tick_do_not_put_it_off() {
+    for heartbeat in [Duration::from_millis(20), BEAT, Duration::from_secs(60)] {
+        let mut world = World::with_heartbeat(Style::Pipe, Hold::All, heartbeat);
+        world.step(&Event::Join);
+        world.step(&Event::Pressure(900_000));
+        let mut jobs = 0;
+        while !world.held_back() {
+            world.step(&Event::Take(0));
+            world.step(&Event::Pass(90));
+            world.step(&Event::Return(0));
+            jobs += 1;
+            assert!(jobs < 40, "still open after {:?} with a heartbeat of {heartbeat:?}", world.now);
+        }
+    }
+}
+
+#[test]
+fn a_gate_that_goes_blind_in_the_ramp_gives_all() {
+    let mut world = World::new(Style::Fifo, Hold::All);
+    world.step(&Event::Pressure(900_000));
+    world.step(&Event::Pass(3_000));
+    world.step(&Event::Pressure(0));
+    while world.held_back() {
+        world.step(&Event::Pass(50));
+    }
+    assert!(world.regulator.status().ramping);
+    world.regulator.handle(world.now(), Input::Blind);
+    world.settle();
+    assert_eq!(world.standing, JOBS - 1);
 }
 
 #[test]
