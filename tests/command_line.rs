@@ -85,7 +85,6 @@ fn bad_input_is_refused_in_one_line_and_nothing_is_started() {
         (&["--proc", "/nowhere"], "--proc /nowhere"),
         (&["--no-such-option"], "'--no-such-option'"),
         (&["-q"], "'-q'"),
-        (&["--heartbeat", "1", "--heartbeat", "2"], "--heartbeat"),
         (&["--style"], "--style"),
     ];
     let place = Place::new();
@@ -187,6 +186,7 @@ fn nothing_is_said_when_all_is_well() {
         (&[], &[]),
         (&["-j4"], &[]),
         (&["-jauto", "--cap=2"], &[]),
+        (&["-j0", "-j4", "--heartbeat=x", "--heartbeat", "2"], &[]), // the last counts, as for make
         (&["--jobs", "4096"], &[]),
         (&["--max-cpu", "1.0", "--max-io=1e6", "--max-memory", "1_000"], &[]),
         (&["--style", "auto", "--hold", "starts", "--law", "fixed"], &[]),

@@ -309,6 +309,29 @@ fn a_signal_reaches_the_command_exactly_once() {
     }
 }
 
+/// `killall jobgate` and `pkill -f 'jobgate run'` mean us, not the process that would take it for a signal to the group.
+#[test]
+fn the_witness_does_not_bear_our_name() {
+    let receiver = Receiver::new("");
+    let child = start(&receiver, &[]);
+    let us = Pid::from_raw(child.id() as i32);
+    let (command, _) = receiver.await_up();
+    let witness = witness_of(us, command);
+    for file in ["comm", "cmdline"] {
+        let text = std::fs::read_to_string(format!("/proc/{witness}/{file}")).expect("the witness is there");
+        assert!(!text.contains("jobgate"), "{file}: {text:?}");
+    }
+    receiver.end(0);
+    assert!(finish_child(child).status.success());
+}
+
+/// Our other child.
+fn witness_of(us: Pid, command: Pid) -> Pid {
+    let children = std::fs::read_to_string(format!("/proc/{us}/task/{us}/children")).expect("our children");
+    let mut children = children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid")));
+    children.find(|&pid| pid != command).expect("a second child")
+}
+
 /// Our process that sees whether a signal went to the whole group may be kept from answering in time; what it says too
 /// late belongs to no later signal.
 #[test]
@@ -317,9 +340,7 @@ fn a_late_witness_confuses_nothing() {
     let child = start(&receiver, &[]);
     let us = Pid::from_raw(child.id() as i32);
     let (command, _) = receiver.await_up();
-    let children = std::fs::read_to_string(format!("/proc/{us}/task/{us}/children")).expect("our children");
-    let mut children = children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a pid")));
-    let witness = children.find(|&pid| pid != command).expect("a second child");
+    let witness = witness_of(us, command);
     kill(witness, Signal::SIGSTOP).expect("the witness is there");
     kill(us, Signal::SIGTERM).expect("we are there");
     receiver.await_signal(Signal::SIGTERM, 1);
@@ -384,8 +405,10 @@ fn a_command_stopped_alone_does_not_stop_us() {
     let us = Pid::from_raw(child.id() as i32);
     let (command, _) = receiver.await_up();
     let mut answers = 0;
-    for round in 0..3 {
-        kill(command, Signal::SIGSTOP).expect("the command is there");
+    for (round, stop) in
+        [Signal::SIGSTOP, Signal::SIGTSTP, Signal::SIGSTOP, Signal::SIGTSTP].into_iter().enumerate()
+    {
+        kill(command, stop).expect("the command is there");
         // Asked until we say that we have seen it.
         let mut said = Vec::new();
         while !said.last().is_some_and(|line: &String| line.contains("stopped")) {

@@ -7,6 +7,7 @@ mod run;
 mod settings;
 mod style;
 
+use crate::sys::notify::Original;
 use crate::sys::say::say;
 use clap::Parser;
 
@@ -19,13 +20,19 @@ struct Failure(String);
 
 /// Parses, runs, and ends the process.
 pub fn main() -> ! {
+    // Without its own signal mask a command can't be started as its caller meant.
+    let original = Original::read().unwrap_or_else(|error| fail(&format!("no signal mask: {error}")));
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => refuse(&error),
     };
     let args::Command::Run(run) = args.command;
-    let Err(Failure(sentence)) = run::run(run);
-    say(&sentence);
+    let Err(Failure(sentence)) = run::run(run, &original);
+    fail(&sentence)
+}
+
+fn fail(sentence: &str) -> ! {
+    say(sentence);
     std::process::exit(OWN_FAILURE)
 }
 
@@ -41,6 +48,5 @@ fn refuse(error: &clap::Error) -> ! {
     let first = lines.next().unwrap_or_default();
     let first = first.strip_prefix("error: ").unwrap_or(first);
     let sentence = lines.fold(first.to_owned(), |sentence, line| sentence + " " + line);
-    say(&format!("{sentence}; see jobgate --help"));
-    std::process::exit(OWN_FAILURE)
+    fail(&format!("{sentence}; see jobgate --help"))
 }

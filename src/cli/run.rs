@@ -10,7 +10,7 @@ use crate::policy::endpoint::Style;
 use crate::policy::pressure::PerResource;
 use crate::policy::regulator::{Regulator, Settings};
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
-use crate::proto::argv::{self, Tool};
+use crate::proto::argv::{self, Stripped, Tool};
 use crate::proto::makeflags::{self, Auth};
 use crate::proxy::Proxy;
 use crate::proxy::front::Front;
@@ -20,6 +20,7 @@ use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
 use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
+use crate::sys::tools;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
@@ -27,19 +28,22 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 /// Runs it all; comes back only where nothing was started.
-pub fn run(args: RunArgs) -> Result<Infallible, Failure> {
+pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
     let given = command_line(&args)?;
+    if std::env::var_os(tools::ASKING).is_some() {
+        // Another jobgate asks a make for its version, and that make is a script around us.
+        fail_to_start(&given, &child::become_command(&given, original));
+    }
     let mut wishes = Wishes::read(&args, |name| std::env::var_os(name))?;
     let pressure = open_pressure(&args, &mut wishes)?;
-    let original = Original::read().map_err(|error| Failure(format!("no signal mask: {error}")))?;
     wishes.warnings.iter().for_each(|warning| say(warning));
-    match serve(&given, &wishes, pressure, &original) {
+    match serve(&given, &wishes, pressure, original) {
         Ok(status) => child::end_as(status),
         Err(Unserved::Lost(error)) => Err(Failure(format!("the command's status is lost: {error}"))),
         Err(Unserved::NoGate(error)) => {
             // No gate to be had is no reason to fail: the command runs as it would without us.
             say(&format!("{error}; the command runs without the gate"));
-            fail_to_start(&given, &child::become_command(&given, &original))
+            fail_to_start(&given, &child::become_command(&given, original))
         }
     }
 }
@@ -60,18 +64,22 @@ fn serve(
     pressure: Option<PressureFiles>,
     original: &Original,
 ) -> Result<ExitStatus, Unserved> {
-    let clock = Clock::start();
-    let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
+    // Before signals are taken: what is asked may take its time, and a Ctrl-C ends us as it should.
     let tool = Tool::of(&given.program);
     let choice = style::choose(wishes.style, tool, &given.program);
+    let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
     let front = open_front(choice.style, tool).map_err(Unserved::NoGate)?;
-    let stripped = argv::strip(tool, &given.args);
+    let Stripped { mut args, cap } = argv::strip(tool, &given.args);
     let (variables, flags_cap) = variables(&front.auth(choice.old_make));
     // As for the tool itself, its command line comes before the environment.
-    let settings = settings(wishes, [wishes.cap, stripped.cap.or(flags_cap)]);
-    let command = CommandLine { program: given.program.clone(), args: stripped.args };
+    let settings = settings(wishes, [wishes.cap, cap.or(flags_cap)]);
+    if !choice.joins {
+        args.insert(0, format!("-j{}", settings.jobs).into());
+    }
+    let command = CommandLine { program: given.program.clone(), args };
     log::debug!("{choice:?}, {settings:?}, {variables:?}, {command:?}");
 
+    let clock = Clock::start();
     let regulator = Regulator::new(settings, clock.now());
     let mut proxy = Proxy::new(clock, desk, regulator, front, pressure).map_err(Unserved::NoGate)?;
     let child = match proxy.start(&command, &variables, original) {

@@ -6,6 +6,7 @@
 use super::settings::StyleWish;
 use crate::policy::endpoint::Style;
 use crate::proto::argv::Tool;
+use crate::proto::text::{NinjaJoins, gnu_make_version, ninja_joins};
 use crate::sys::tools;
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -20,23 +21,45 @@ const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub style: Style,
-    /// A `make` below would find one that dies of a fifo: it is to be kept out.
+    /// A make below may be one that dies of a fifo: it is to be kept out.
     pub old_make: bool,
+    /// The tool will join; else it needs a `-j` of its own.
+    pub joins: bool,
 }
 
 /// Chooses for `program`, which is `tool`.
 pub fn choose(wish: StyleWish, tool: Tool, program: &OsStr) -> Choice {
-    let plain = |style| Choice { style, old_make: false };
-    let by_makes = |all_new: bool| plain(if all_new { Style::Fifo } else { Style::Pipe });
-    match (wish, tool) {
-        (StyleWish::Pipe, _) => plain(Style::Pipe),
-        (StyleWish::Fifo, _) => plain(Style::Fifo),
-        (StyleWish::Auto, Tool::Make) => by_makes(all_know_fifos(tools::resolve(program).into_iter())),
-        (StyleWish::Auto, Tool::Ninja | Tool::Cargo) => {
-            let found = ["make", "gmake"].iter().filter_map(|name| tools::resolve(OsStr::new(name)));
-            Choice { style: Style::Fifo, old_make: !all_know_fifos(found) }
+    let style = match (wish, tool) {
+        (StyleWish::Pipe, _) => Style::Pipe,
+        (StyleWish::Fifo, _) => Style::Fifo,
+        (StyleWish::Auto, Tool::Ninja) => return for_ninja(program, None),
+        (StyleWish::Auto, Tool::Make) => match tools::resolve(program) {
+            Some(make) => by_makes(std::iter::once(make)),
+            None => Style::Pipe,
+        },
+        // cargo tells build scripts of its pool in words of its own, with no way to keep an old make out; it joins a
+        // pipe as well.
+        (StyleWish::Auto, Tool::Cargo | Tool::Other) => by_makes(every_make()),
+    };
+    match tool {
+        Tool::Ninja => for_ninja(program, Some(style)),
+        Tool::Make | Tool::Cargo | Tool::Other => Choice { style, old_make: false, joins: true },
+    }
+}
+
+/// A fifo serves ninja best; one that knows only a pipe gets that.
+fn for_ninja(program: &OsStr, wish: Option<Style>) -> Choice {
+    let text = tools::version_texts(tools::resolve(program).into_iter()).pop().flatten();
+    // One that doesn't say is taken for a new one.
+    let joins = text.and_then(|text| ninja_joins(&text)).unwrap_or(NinjaJoins { fifo: true, pipe: false });
+    let style = wish.unwrap_or(if joins.pipe && !joins.fifo { Style::Pipe } else { Style::Fifo });
+    match style {
+        Style::Pipe => Choice { style, old_make: false, joins: joins.pipe },
+        // Who asks for a fifo wants the makes below to join, too.
+        Style::Fifo => {
+            let old_make = wish.is_none() && by_makes(every_make()) == Style::Pipe;
+            Choice { style, old_make, joins: joins.fifo }
         }
-        (StyleWish::Auto, Tool::Other) => by_makes(all_know_fifos(every_make())),
     }
 }
 
@@ -52,8 +75,9 @@ fn every_make() -> impl Iterator<Item = PathBuf> {
     names.into_iter().flat_map(|name| tools::on_path(OsStr::new(name))).chain(usual)
 }
 
-/// Whether all of them are GNU make 4.4 or newer.
-fn all_know_fifos(makes: impl Iterator<Item = PathBuf>) -> bool {
-    let versions = tools::gnu_make_versions(makes);
-    versions.into_iter().all(|version| version.is_some_and(|version| version >= FIFO_SINCE))
+/// A fifo where all of them are GNU make 4.4 or newer.
+fn by_makes(makes: impl Iterator<Item = PathBuf>) -> Style {
+    let texts = tools::version_texts(makes);
+    let knows_fifos = |text: Option<Vec<u8>>| gnu_make_version(&text?).map(|version| version >= FIFO_SINCE);
+    if texts.into_iter().all(|text| knows_fifos(text) == Some(true)) { Style::Fifo } else { Style::Pipe }
 }

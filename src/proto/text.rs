@@ -18,6 +18,25 @@ pub fn gnu_make_version(output: &[u8]) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// What a ninja can join, read off the answer to `ninja --version`: `1.13.2`, `1.14.0.git`,
+/// `1.13.2.git.kitware.jobserver-pipe-1`. Stock ninja knows a fifo since 1.13 and nothing else; Kitware's builds know a
+/// pipe, and a fifo since 1.13 (tried: 1.11.1.4 and 1.13.2 of PyPI, stock 1.13.2 and head).
+pub fn ninja_joins(output: &[u8]) -> Option<NinjaJoins> {
+    let text = std::str::from_utf8(output).ok()?.trim();
+    let mut numbers = text.split('.');
+    let version: (u32, u32) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    Some(NinjaJoins { fifo: version >= (1, 13), pipe: text.contains("kitware.jobserver") })
+}
+
+/// The styles that a ninja joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NinjaJoins {
+    /// `--jobserver-auth=fifo:PATH`.
+    pub fifo: bool,
+    /// `--jobserver-auth=R,W`.
+    pub pipe: bool,
+}
+
 /// A number as python's `float()` takes it, which reads bitbake's variables: white space around it, `1_000`, `inf`.
 pub fn python_float(text: &str) -> Option<f64> {
     let text = text.trim();
@@ -63,6 +82,24 @@ mod tests {
         ];
         for (output, version) in rows {
             assert_eq!(gnu_make_version(output.as_bytes()), version, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn ninja_versions() {
+        let joins = |fifo, pipe| Some(NinjaJoins { fifo, pipe });
+        let rows: [(&str, Option<NinjaJoins>); 8] = [
+            ("1.13.2\n", joins(true, false)),
+            ("1.14.0.git\n", joins(true, false)),
+            ("1.13.2.git.kitware.jobserver-pipe-1\n", joins(true, true)),
+            ("1.11.1.git.kitware.jobserver-1\n", joins(false, true)),
+            ("1.12.1\n", joins(false, false)),
+            ("2.0\n", joins(true, false)),
+            ("ninja\n", None),
+            ("", None),
+        ];
+        for (output, joined) in rows {
+            assert_eq!(ninja_joins(output.as_bytes()), joined, "{output:?}");
         }
     }
 

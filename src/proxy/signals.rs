@@ -3,7 +3,7 @@
 //! Doesn't know tokens. The command is in our process group: what the terminal or `kill -- -PGID` sends reaches it by
 //! itself; what was sent to us alone is passed on.
 
-use crate::sys::child::{Change, Child};
+use crate::sys::child::{Change, Child, StopBy};
 use crate::sys::notify::{Arrival, Kind, Signals};
 use crate::sys::witness::Witness;
 use std::io;
@@ -32,6 +32,8 @@ pub struct SignalDesk {
     signals: Signals,
     witness: Option<Witness>,
     child_changed: bool,
+    /// SIGTSTP came, and the command hasn't gone on since.
+    key: bool,
 }
 
 impl SignalDesk {
@@ -42,7 +44,7 @@ impl SignalDesk {
         if let Err(error) = &witness {
             log::warn!("no witness ({error}): signals to the whole group reach the command twice");
         }
-        Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false })
+        Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false, key: false })
     }
 
     /// The descriptor to wait on.
@@ -51,19 +53,44 @@ impl SignalDesk {
     }
 
     /// The next thing that happened, or `None`.
+    ///
+    /// Signals first: the one that stopped the command came before the news that it has stopped.
     pub fn next(&mut self, child: &Child) -> io::Result<Option<Happening>> {
-        loop {
-            if self.child_changed {
-                match child.change()? {
-                    Some(change) => return Ok(Some(happening(change))),
-                    None => self.child_changed = false,
-                }
-            }
-            let Some(arrival) = self.signals.next() else { return Ok(None) };
+        while let Some(arrival) = self.signals.next() {
             match arrival.kind {
                 Kind::ChildChanged => self.child_changed = true,
                 Kind::Asked => return Ok(Some(Happening::Asked)),
+                Kind::Key => {
+                    self.key = true;
+                    self.pass_on(&arrival, child);
+                }
                 Kind::Plain => self.pass_on(&arrival, child),
+            }
+        }
+        if !self.child_changed {
+            return Ok(None);
+        }
+        let change = child.change()?;
+        self.child_changed = change.is_some();
+        Ok(change.map(|change| self.happening(change)))
+    }
+
+    /// A stop is mirrored where our caller's shell waits for it: one by the terminal, one by a SIGTSTP that came to us as
+    /// well. What was stopped alone is continued alone. (A command that catches SIGTSTP stops itself by SIGTSTP in the
+    /// end: less, vim, bash's readline.)
+    fn happening(&mut self, change: Change) -> Happening {
+        match change {
+            Change::Ended(status) => Happening::Ended(status),
+            Change::Stopped(by) => Happening::Stopped {
+                mirror: match by {
+                    StopBy::Key => self.key,
+                    StopBy::Terminal => true,
+                    StopBy::Force => false,
+                },
+            },
+            Change::Continued => {
+                self.key = false;
+                Happening::Continued
             }
         }
     }
@@ -74,15 +101,5 @@ impl SignalDesk {
         if !arrival.by_kernel && !to_the_group {
             child.pass_on(arrival);
         }
-    }
-}
-
-/// A command that catches SIGTSTP stops itself by SIGTSTP in the end (less, vim, bash's readline), so a stop by SIGSTOP
-/// is somebody's who will continue the command, and not us.
-fn happening(change: Change) -> Happening {
-    match change {
-        Change::Ended(status) => Happening::Ended(status),
-        Change::Stopped { by_job_control } => Happening::Stopped { mirror: by_job_control },
-        Change::Continued => Happening::Continued,
     }
 }

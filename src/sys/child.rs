@@ -27,16 +27,24 @@ pub struct Child {
     pid: Pid,
 }
 
+/// What stopped the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopBy {
+    /// SIGTSTP: Ctrl-Z, or somebody's kill.
+    Key,
+    /// SIGTTIN, SIGTTOU: it used a terminal that isn't its own now.
+    Terminal,
+    /// SIGSTOP.
+    Force,
+}
+
 /// What `waitpid` tells of the child.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
     /// It has ended, and was reaped.
     Ended(ExitStatus),
-    /// It was stopped: by a job control signal (TSTP, TTIN, TTOU), or by SIGSTOP.
-    Stopped {
-        /// A job control signal did it.
-        by_job_control: bool,
-    },
+    /// It was stopped.
+    Stopped(StopBy),
     /// It goes on.
     Continued,
 }
@@ -120,7 +128,11 @@ impl Child {
             reaped if reaped > 0 => {
                 let status = ExitStatus::from_raw(status);
                 Ok(Some(match status.stopped_signal() {
-                    Some(signal) => Change::Stopped { by_job_control: signal != libc::SIGSTOP },
+                    Some(signal) => Change::Stopped(match signal {
+                        libc::SIGTSTP => StopBy::Key,
+                        libc::SIGTTIN | libc::SIGTTOU => StopBy::Terminal,
+                        _ => StopBy::Force,
+                    }),
                     None if status.continued() => Change::Continued,
                     None => Change::Ended(status),
                 }))

@@ -31,10 +31,12 @@ pub struct Original {
 }
 
 impl Original {
-    /// Reads them; to be called before `Signals::take` changes them.
+    /// Reads them, first thing of all; from here on a question (SIGUSR1) waits until it can be answered.
     pub fn read() -> io::Result<Original> {
+        let mut question = SigSet::empty();
+        question.add(Signal::SIGUSR1);
         let mut mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, None, Some(&mut mask))?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&question), Some(&mut mask))?;
         Ok(Original { mask, ignores_children: disposition(Signal::SIGCHLD) == libc::SIG_IGN })
     }
 
@@ -59,6 +61,8 @@ pub enum Kind {
     ChildChanged,
     /// SIGUSR1: say how things stand.
     Asked,
+    /// SIGTSTP: Ctrl-Z, for the command.
+    Key,
     /// Whatever it is, it is for the command.
     Plain,
 }
@@ -105,6 +109,7 @@ impl Signals {
         let kind = match signal {
             Signal::SIGCHLD => Kind::ChildChanged,
             Signal::SIGUSR1 => Kind::Asked,
+            Signal::SIGTSTP => Kind::Key,
             _ => Kind::Plain,
         };
         Some(Arrival { kind, by_kernel: info.ssi_code > 0, signal })

@@ -2,12 +2,25 @@
 //!
 //! Doesn't know what follows from it.
 
-use crate::proto::text;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to tell its version: it is asked before a build starts. A wrapper or a network disk that
+/// takes longer is a program that doesn't say.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Set for the programs that are asked. A `make` may be a script that calls jobgate, which must not ask again.
+pub const ASKING: &str = "JOBGATE_ASKING";
+
+/// Where execvp(3) and shells look when PATH isn't set (`getconf PATH`).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// The file that running `program` starts: itself where it holds a slash, else the first on PATH.
 pub fn resolve(program: &OsStr) -> Option<PathBuf> {
@@ -19,7 +32,7 @@ pub fn resolve(program: &OsStr) -> Option<PathBuf> {
 
 /// All executable files called `name` on PATH, in its order.
 pub fn on_path(name: &OsStr) -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let files = std::env::split_paths(&path).map(|folder| folder.join(name));
     files.filter(|file| is_executable(file)).collect()
 }
@@ -29,21 +42,48 @@ pub fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// What each of these programs says of its version: (major, minor), or `None` where it isn't GNU make or doesn't say.
+/// What each of these programs says when it is asked for its version; `None` where it doesn't start or answer in time.
 ///
 /// A file that is there under several names is asked once; all are asked at the same time.
-pub fn gnu_make_versions(programs: impl Iterator<Item = PathBuf>) -> Vec<Option<(u32, u32)>> {
+pub fn version_texts(programs: impl Iterator<Item = PathBuf>) -> Vec<Option<Vec<u8>>> {
     let mut files: Vec<PathBuf> = programs.map(|file| std::fs::canonicalize(&file).unwrap_or(file)).collect();
     files.sort();
     files.dedup();
     let asked: Vec<Option<Child>> = files.iter().map(|file| ask_version(file)).collect();
-    asked.into_iter().map(|child| text::gnu_make_version(&child?.wait_with_output().ok()?.stdout)).collect()
+    let end = Instant::now() + PATIENCE;
+    asked.into_iter().map(|child| answer(child?, end)).collect()
 }
 
 fn ask_version(program: &Path) -> Option<Child> {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     // It must not act on what our caller meant for the build.
-    command.env_remove("MAKEFLAGS").env_remove("GNUMAKEFLAGS").env_remove("MAKELEVEL");
+    command.env_remove("MAKEFLAGS").env_remove("GNUMAKEFLAGS").env_remove("MAKELEVEL").env(ASKING, "1");
     command.spawn().ok()
+}
+
+/// The beginning of what the child prints, once it has ended; past `end` it is killed.
+fn answer(mut child: Child, end: Instant) -> Option<Vec<u8>> {
+    let mut output = child.stdout.take()?;
+    let mut text = Vec::new();
+    let finished = loop {
+        let left = PollTimeout::try_from(end.saturating_duration_since(Instant::now())).ok()?;
+        let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, left) {
+            Err(nix::Error::EINTR) => continue,
+            Ok(1..) => {}
+            Ok(_) | Err(_) => break false,
+        }
+        let mut part = [0; 4096];
+        match output.read(&mut part) {
+            Ok(0) => break true,
+            Ok(length) if text.len() < part.len() => text.extend_from_slice(&part[..length]),
+            Ok(_) => {}
+            Err(_) => break false,
+        }
+    };
+    // It has ended, or it is to: nobody waits for a program that has closed its output and goes on.
+    let _ = child.kill();
+    let _ = child.wait();
+    finished.then_some(text)
 }

@@ -72,6 +72,7 @@ impl Drop for Witness {
 fn testify(mut line: UnixStream, parent: u32) -> ! {
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+    rename();
     // Nobody must wait for us at the other end of an inherited pipe.
     close_all_but(line.as_raw_fd());
     if std::os::unix::process::parent_id() == parent {
@@ -86,6 +87,21 @@ fn testify(mut line: UnixStream, parent: u32) -> ! {
     }
     // SAFETY: ends the process without running anything of its parent's.
     unsafe { libc::_exit(0) }
+}
+
+/// Takes another name, in both places: `killall jobgate` and `pkill -f 'jobgate run'` mean our parent, and would tell us
+/// the same.
+fn rename() {
+    let _ = nix::sys::prctl::set_name(c"jg-witness");
+    // proc(5), /proc/pid/stat: arg_start and arg_end are fields 48 and 49; the name in field 2 may hold anything.
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    let Some((_, fields)) = stat.rsplit_once(')') else { return };
+    let mut fields = fields.split_ascii_whitespace().skip(45).map_while(|field| field.parse::<usize>().ok());
+    if let (Some(start), Some(end)) = (fields.next(), fields.next()) {
+        let length = end.saturating_sub(start);
+        // SAFETY: the kernel says that our arguments lie there, in our own writable stack; nothing reads them any more.
+        unsafe { std::ptr::write_bytes(start as *mut u8, 0, length) };
+    }
 }
 
 /// Whether the signal is pending; it isn't any more afterwards.
