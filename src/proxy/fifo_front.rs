@@ -5,7 +5,7 @@
 //! has the fifo open for reading.
 
 use super::token;
-use crate::policy::endpoint::{Endpoint, Oddities, Style, Wish};
+use crate::policy::endpoint::{Endpoint, Style, Wish};
 use crate::policy::time::Moment;
 use crate::sys::fifo::{Fifo, Reader};
 use crate::sys::folder;
@@ -121,16 +121,12 @@ impl FifoFront {
         Ok(())
     }
 
-    pub(super) fn held(&self) -> u32 {
-        self.endpoint.held()
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    pub(super) fn oddities(&self) -> Oddities {
-        self.endpoint.oddities()
-    }
-
-    pub(super) fn allot(&mut self, tokens: u32) {
-        self.endpoint.allot(tokens);
+    pub(super) fn endpoint_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
     }
 
     pub(super) fn settle(&mut self, now: Moment) -> io::Result<()> {

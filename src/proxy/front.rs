@@ -4,7 +4,7 @@
 
 use super::fifo_front::FifoFront;
 use super::pipe_front::PipeFront;
-use crate::policy::endpoint::{Oddities, Style};
+use crate::policy::endpoint::{Endpoint, Oddities, Style};
 use crate::policy::time::Moment;
 use crate::proto::makeflags::Auth;
 use mio::{Registry, Token};
@@ -92,19 +92,23 @@ impl Front {
         either!(self, front => front.look())
     }
 
+    fn endpoint(&self) -> &Endpoint {
+        either!(self, front => front.endpoint())
+    }
+
     /// Tokens the tree holds, as last seen.
     pub fn held(&self) -> u32 {
-        either!(self, front => front.held())
+        self.endpoint().held()
     }
 
     /// What went wrong so far.
     pub fn oddities(&self) -> Oddities {
-        either!(self, front => front.oddities())
+        self.endpoint().oddities()
     }
 
     /// The tree may hold so many; `settle` brings it about.
     pub fn allot(&mut self, tokens: u32) {
-        either!(self, front => front.allot(tokens));
+        either!(self, front => front.endpoint_mut()).allot(tokens);
     }
 
     /// Offers and withdraws by the allotment.

@@ -3,7 +3,7 @@
 //! Doesn't know when a tool dies: what it held is back only when the tree has ended.
 
 use super::token;
-use crate::policy::endpoint::{Endpoint, Oddities, Style, Wish};
+use crate::policy::endpoint::{Endpoint, Style, Wish};
 use crate::policy::time::Moment;
 use crate::proto::makeflags::Auth;
 use crate::sys::pipe::PipePair;
@@ -61,16 +61,12 @@ impl PipeFront {
         Ok(())
     }
 
-    pub(super) fn held(&self) -> u32 {
-        self.endpoint.held()
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    pub(super) fn oddities(&self) -> Oddities {
-        self.endpoint.oddities()
-    }
-
-    pub(super) fn allot(&mut self, tokens: u32) {
-        self.endpoint.allot(tokens);
+    pub(super) fn endpoint_mut(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
     }
 
     pub(super) fn settle(&mut self, _now: Moment) -> io::Result<()> {
