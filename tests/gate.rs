@@ -244,7 +244,7 @@ fn after_a_hold_jobs_come_back_one_by_one() {
     let cpus = std::thread::available_parallelism().unwrap().get();
     let step = (cpus / 4).max(1);
     if step > 2 {
-        println!("SKIPPED: with {cpus} cpus the ramp is too steep to be told from a herd of 8");
+        support::skipped(&format!("with {cpus} cpus the ramp is too steep to be told from a herd of 8"));
         return;
     }
     at_once(&[OLD, NEW], |&build| {

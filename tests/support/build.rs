@@ -88,7 +88,7 @@ pub fn text(path: &Path) -> String {
 fn stock_ninja() -> Option<PathBuf> {
     let path = std::env::var_os("JOBGATE_STOCK_NINJA").map(PathBuf::from).filter(|path| path.exists());
     if path.is_none() {
-        println!("SKIPPED: JOBGATE_STOCK_NINJA names no stock ninja 1.13 or newer");
+        super::skipped("JOBGATE_STOCK_NINJA names no stock ninja 1.13 or newer");
     }
     path
 }
