@@ -46,8 +46,6 @@ pub struct Proxy {
     regulator: Regulator,
     front: Front,
     pressure: Option<PressureFiles>,
-    /// What the regulator was last told to be held.
-    told: u32,
 }
 
 impl Proxy {
@@ -63,7 +61,7 @@ impl Proxy {
         let signals = desk.event().as_raw_fd();
         poll.registry().register(&mut SourceFd(&signals), token::SIGNAL, Interest::READABLE)?;
         front.register(poll.registry())?;
-        let mut proxy = Proxy { clock, poll, desk, regulator, front, pressure, told: 0 };
+        let mut proxy = Proxy { clock, poll, desk, regulator, front, pressure };
         proxy.settle(clock.now());
         Ok(proxy)
     }
@@ -109,7 +107,7 @@ impl Proxy {
         }
     }
 
-    /// Takes back what stands: what the command leaves running goes on serially, unpaid for.
+    /// Takes back what stands: what the command leaves running goes on with what it has, unpaid for.
     pub fn close(mut self) {
         self.front.allot(0);
         let _ = self.front.settle(self.clock.now());
@@ -136,8 +134,7 @@ impl Proxy {
     fn settle(&mut self, now: Moment) {
         loop {
             let held = self.front.held();
-            if held != self.told {
-                self.told = held;
+            if held != self.regulator.status().held {
                 self.regulator.handle(now, Input::Held(held));
             }
             while let Some(action) = self.regulator.poll() {
@@ -151,7 +148,7 @@ impl Proxy {
                 log::warn!("endpoint: {error}");
                 return;
             }
-            if self.front.held() == self.told {
+            if self.front.held() == held {
                 return;
             }
         }

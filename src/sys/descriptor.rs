@@ -53,12 +53,11 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens an own, non-blocking description for reading of what `fd` refers to, through `/proc/self/fd`: flags set on
-/// it don't show on the one that the tree has.
-pub fn reopen_for_reading(fd: impl AsFd) -> io::Result<OwnedFd> {
+/// Opens an own, non-blocking description of the pipe or fifo behind `fd`, through `/proc/self/fd`: flags set on it don't
+/// show on the one that the tree has, and no name is needed.
+pub fn reopen(fd: impl AsFd, access: OFlag) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    Ok(open(path.as_str(), flags, Mode::empty())?)
+    Ok(open(path.as_str(), access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 /// Reads once without waiting, into a small buffer: how many bytes came, at most `most`; 0 where nothing stands.

@@ -3,14 +3,14 @@
 //! Doesn't know how many tokens there should be. It is held **write-only**: then POLLERR on our descriptor says that
 //! no process has it open for reading, and the edge comes 1-5 ms after the last one died (make 4.4.1 and ninja).
 
-use super::descriptor::{place_high, read_tokens, standing, write_tokens};
+use super::descriptor::{place_high, read_tokens, reopen, standing, write_tokens};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::Mode;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -107,9 +107,7 @@ impl Fifo {
     /// folders); the tools that have it open go on with it.
     fn open_again(&self, access: OFlag) -> io::Result<OwnedFd> {
         let flags = access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let by_descriptor = format!("/proc/self/fd/{}", self.writer.as_raw_fd());
-        let opened = open(by_descriptor.as_str(), flags, Mode::empty());
-        Ok(opened.or_else(|_| open(&self.path, flags, Mode::empty()))?)
+        reopen(&self.writer, access).or_else(|_| Ok(open(&self.path, flags, Mode::empty())?))
     }
 
     /// The descriptor that is readable while the record has entries: somebody took a token, or closed the fifo.

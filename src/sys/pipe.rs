@@ -3,9 +3,7 @@
 //! Doesn't know how many tokens there are. Two pipes, so that every return is seen before anybody can take it again:
 //! GNU make 4.3 and 4.4.1, ninja (Kitware's) and cargo all take two different ones.
 
-use super::descriptor::{
-    place_high, read_tokens, reopen_for_reading, set_nonblocking, standing, write_tokens,
-};
+use super::descriptor::{place_high, read_tokens, reopen, set_nonblocking, standing, write_tokens};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -33,7 +31,7 @@ impl PipePair {
         fcntl(&offers, FcntlArg::F_SETPIPE_SZ(1))?;
         set_nonblocking(&offers)?;
         set_nonblocking(&comes_back)?;
-        let withdraws = reopen_for_reading(&takes).ok();
+        let withdraws = reopen(&takes, OFlag::O_RDONLY).ok();
         Ok(PipePair {
             takes: place_high(takes)?,
             returns: place_high(returns)?,
