@@ -71,6 +71,10 @@ fn what_a_killed_tool_held_is_back_a_beat_later() {
         // Here the proxy, as on a busy machine, comes to look only when the next tool has opened the fifo already.
         let late = "(sleep 0.3; kill -STOP $PPID; sleep 0.6; kill -CONT $PPID) & $LOSE KILL 0.5 $TOOL";
         rows.push((build, late.to_owned()));
+        // Here it has no descriptor to fill the fifo with, when that is due; later it has.
+        let poor = "(sleep 2; prlimit --pid $PPID --nofile=1024:) & prlimit --pid $PPID --nofile=3:; \
+                    $LOSE KILL 0.5 $TOOL";
+        rows.push((build, poor.to_owned()));
     }
     at_once(&rows, |(build, line)| check_whole_again(*build, "", line));
 }

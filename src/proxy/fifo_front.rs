@@ -129,7 +129,14 @@ impl FifoFront {
         &mut self.endpoint
     }
 
+    /// Whether or not that succeeds, the next count comes: what failed for want of a descriptor is tried again then.
     pub(super) fn settle(&mut self, now: Moment) -> io::Result<()> {
+        let moved = self.move_tokens(now);
+        self.schedule(now)?;
+        moved
+    }
+
+    fn move_tokens(&mut self, now: Moment) -> io::Result<()> {
         match self.endpoint.wish() {
             Wish::Nothing => {}
             Wish::Offer(tokens) => self.endpoint.offered(self.fifo.offer(tokens)?),
@@ -140,7 +147,7 @@ impl FifoFront {
         } else {
             self.unpark();
         }
-        self.schedule(now)
+        Ok(())
     }
 
     fn withdraw(&mut self, tokens: u32, now: Moment) -> io::Result<()> {
@@ -185,7 +192,8 @@ impl FifoFront {
 
     /// Counts while something is out; sleeps once all has been quiet for a while.
     fn schedule(&mut self, now: Moment) -> io::Result<()> {
-        if self.endpoint.held() > 0 || self.parked.is_some() {
+        let is_settled = self.endpoint.wish() == Wish::Nothing;
+        if self.endpoint.held() > 0 || self.parked.is_some() || !is_settled {
             self.busy = now;
         }
         let quiet = now.since(self.busy) >= QUIET;
