@@ -3,8 +3,10 @@
 //!
 //! Doesn't know descriptors: what stands in an endpoint is a number here.
 
+use jobgate::policy::account::{Lease, Report, Terms};
 use jobgate::policy::endpoint::{Endpoint, Style, Wish};
 use jobgate::policy::gate::{Hold, Threshold, Thresholds};
+use jobgate::policy::ledger::Change;
 use jobgate::policy::pressure::{Resource, Totals};
 use jobgate::policy::regulator::{Action, Input, Regulator, Settings};
 use jobgate::policy::time::Moment;
@@ -52,6 +54,9 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// The one client.
+const ME: u64 = 1;
+
 /// A tree, its endpoint, and a proxy without I/O.
 struct World {
     now: Duration,
@@ -68,7 +73,12 @@ struct World {
     minted: bool,
     /// Tokens that died with their holder, not yet written off.
     dead: u32,
-    told: u32,
+    /// The number of the allotment in force and what is held, as last told.
+    told: Option<(u64, u32)>,
+    /// As the regulator has it.
+    allotment: u32,
+    /// Its number.
+    serial: u64,
     sampled: Option<Duration>,
 }
 
@@ -81,9 +91,21 @@ impl World {
         let mut thresholds = Thresholds::default();
         thresholds.set(Resource::Cpu, Threshold::new(THRESHOLD).ok());
         let settings = Settings { jobs: JOBS, cpus: 4, thresholds, hold, heartbeat };
+        let mut regulator = Regulator::new(settings, Moment::default());
+        let terms = Terms {
+            lease: Lease::Counted,
+            cap: JOBS,
+            weight: 1,
+            max_wait: None,
+            loan: None,
+            idle: false,
+            takes: true,
+            uid: 0,
+        };
+        regulator.handle(Moment::default(), Input::Join(ME, terms, None));
         let mut world = World {
             now: Duration::ZERO,
-            regulator: Regulator::new(settings, Moment::default()),
+            regulator,
             endpoint: Endpoint::new(style),
             style,
             standing: 0,
@@ -93,7 +115,9 @@ impl World {
             stopped: false,
             minted: false,
             dead: 0,
-            told: 0,
+            told: None,
+            allotment: 0,
+            serial: 0,
             sampled: None,
         };
         world.settle();
@@ -112,13 +136,12 @@ impl World {
     fn settle(&mut self) {
         let now = self.now();
         loop {
-            if self.endpoint.held() != self.told {
-                self.told = self.endpoint.held();
-                self.regulator.handle(now, Input::Held(self.told));
-            }
             while let Some(action) = self.regulator.poll() {
                 match action {
-                    Action::Allot(tokens) => self.endpoint.allot(tokens),
+                    Action::Tell(Change::Allot { tokens, serial, .. }) => {
+                        (self.allotment, self.serial) = (tokens, serial)
+                    }
+                    Action::Tell(Change::Grant { .. }) => panic!("its lease isn't waited for"),
                     Action::Sample => {
                         let since = self.sampled.map(|before| self.now - before);
                         assert!(since.is_none_or(|since| since >= Duration::from_millis(20)), "{since:?}");
@@ -129,6 +152,7 @@ impl World {
                     }
                 }
             }
+            self.endpoint.allot(self.allotment);
             match self.endpoint.wish() {
                 Wish::Nothing => {}
                 Wish::Offer(tokens) => {
@@ -142,9 +166,13 @@ impl World {
                     self.endpoint.saw(self.standing);
                 }
             }
-            if self.endpoint.held() == self.told {
+            let stands = (self.serial, self.endpoint.held());
+            if self.told == Some(stands) {
                 return;
             }
+            self.told = Some(stands);
+            let report = Report { serial: stands.0, held: stands.1, appetite: None };
+            self.regulator.handle(now, Input::Report(ME, report));
         }
     }
 
@@ -217,11 +245,11 @@ impl World {
             Event::Pressure(rate) => self.pressure = f64::from(rate),
             Event::Stop => {
                 self.stopped = true;
-                self.regulator.handle(self.now(), Input::Stopped);
+                self.regulator.handle(self.now(), Input::Stopped(ME));
             }
             Event::Continue => {
                 self.stopped = false;
-                self.regulator.handle(self.now(), Input::Continued);
+                self.regulator.handle(self.now(), Input::Continued(ME));
             }
             Event::Pass(ms) => return self.pass(Duration::from_millis(ms), false),
             Event::Oversleep(ms) => return self.pass(Duration::from_millis(ms), true),
@@ -233,11 +261,12 @@ impl World {
     }
 
     fn check(&self, was: &Before) -> Result<(), TestCaseError> {
-        let status = self.regulator.status();
+        let limit = self.regulator.limit();
+        let lease = self.regulator.accounts()[0].lease();
         let issued = self.endpoint.held() + self.endpoint.standing();
-        prop_assert!((1..=JOBS).contains(&status.limit), "the limit stays in its range");
-        prop_assert!(status.lease + issued <= JOBS, "no over-issue: {} issued", issued);
-        prop_assert_eq!(status.lease, 1, "one job always runs");
+        prop_assert!((1..=JOBS).contains(&limit), "the limit stays in its range");
+        prop_assert!(lease + issued <= JOBS, "no over-issue: {} issued", issued);
+        prop_assert_eq!(lease, 1, "one job always runs");
         if !self.minted {
             prop_assert!(self.running() <= JOBS, "{} run", self.running());
             let held: u32 = self.tools.iter().sum();
@@ -250,7 +279,7 @@ impl World {
         if closed(self.held_back(), self.stopped) {
             prop_assert_eq!(self.endpoint.owed(), self.endpoint.held(), "what comes back is to be had");
         } else {
-            let room = status.limit.saturating_sub(1 + self.endpoint.held());
+            let room = limit.saturating_sub(1 + self.endpoint.held());
             let goal = if self.style == Style::Pipe { room.min(1) } else { room };
             prop_assert!(self.endpoint.standing() >= goal, "work conserving: {} of {}", self.standing, goal);
         }
@@ -258,7 +287,7 @@ impl World {
     }
 
     fn held_back(&self) -> bool {
-        self.regulator.status().gate.is_held()
+        self.regulator.gate().is_held()
     }
 
     fn before(&self) -> Before {
@@ -313,7 +342,7 @@ proptest! {
         let mut world = play(Style::Fifo, &events)?;
         calm_down(&mut world);
         prop_assert_eq!(world.endpoint.held(), 0, "what the dead held is back");
-        if !world.regulator.status().ramping {
+        if !world.regulator.is_ramping() {
             prop_assert_eq!(world.standing, JOBS - 1, "nothing leaks, nothing is minted");
         }
     }
@@ -373,7 +402,7 @@ fn a_gate_that_goes_blind_in_the_ramp_gives_all() {
     while world.held_back() {
         world.step(&Event::Pass(50));
     }
-    assert!(world.regulator.status().ramping);
+    assert!(world.regulator.is_ramping());
     world.regulator.handle(world.now(), Input::Blind);
     world.settle();
     assert_eq!(world.standing, JOBS - 1);
@@ -411,7 +440,7 @@ fn a_day_of_beats_asks_for_a_sample_each_and_nothing_else() {
         beats += 1;
     }
     assert_eq!(beats, 86_400, "an idle tree: beats, no ticks");
-    assert_eq!(world.regulator.status().beats, (86_400, 0));
+    assert_eq!(world.regulator.beats(), (86_400, 0));
 }
 
 #[test]

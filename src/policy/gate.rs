@@ -94,6 +94,14 @@ impl Gate {
         }
     }
 
+    /// Other thresholds from here on; judged by the next rates.
+    pub fn set(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+        self.reasons.retain(|reason| {
+            thresholds.get(reason.resource).is_some_and(|max| reason.rate > max.us_per_second())
+        });
+    }
+
     /// Opens it for good: there is nothing left to judge by.
     pub fn stop_watching(&mut self) {
         *self = Gate::new(Thresholds::default());

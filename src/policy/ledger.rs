@@ -1,121 +1,436 @@
-//! The ledger: what one process tree pays for, and what it may hold.
+//! The ledger: what each client pays for, and what it may have of the limit.
 //!
-//! Doesn't know pressure or time; it is told the limit and whether the gate is open. There is one client here, the
-//! tree of this run; a gate that is shared keeps one such account for each.
+//! Doesn't know pressure, sockets or processes: it is told the limit, what may be issued, and how each client stands. A
+//! gate of one's own has one client; a shared one has many.
 
-/// One tree's account. All figures are tokens.
-///
-/// `charge = lease + max(allotment, held)`: what stands untaken costs as much as what is held, for it may be taken
-/// at any moment.
-#[derive(Debug)]
+use super::account::{Account, Claim, ClientId, Door, Report, Terms};
+use super::share::{Wanting, divide};
+use super::time::Moment;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A lease whose client hasn't said that it uses it after so long isn't charged: job control has stopped that client.
+const CONFIRM: Duration = Duration::from_millis(250);
+
+/// What can't be divided evenly goes to others so often.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Something that a client is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its tree may hold so many tokens; `pressed`: others wait for what it leaves standing.
+    Allot {
+        /// Who.
+        id: ClientId,
+        /// Tokens.
+        tokens: u32,
+        /// The number that its report is to name once this is in force.
+        serial: u64,
+        /// Whether others wait.
+        pressed: bool,
+    },
+    /// Its lease is there.
+    Grant {
+        /// Who.
+        id: ClientId,
+        /// Tokens, a borrowed one counted in.
+        tokens: u32,
+        /// One of them is lent by the job that it was started in.
+        borrowed: bool,
+    },
+}
+
+/// See the module.
+#[derive(Debug, Default)]
 pub struct Ledger {
-    jobs: u32,
-    lease: u32,
-    allotment: u32,
-    held: u32,
+    accounts: Vec<Account>,
+    changes: VecDeque<Change>,
+    /// Leases that were granted and aren't told yet.
+    grants: Vec<Change>,
+    /// Somebody wants more than there is.
+    contended: bool,
+    turn: usize,
+    turned: Moment,
+    /// The most that all clients of one user may have together.
+    quota: Vec<(u32, u32)>,
+    quota_of_others: Option<u32>,
 }
 
 impl Ledger {
-    /// A ledger of `jobs` tokens whose tree has paid its lease: the implicit slot that every client of a jobserver
-    /// has (GNU make manual, "Sharing Job Slots with GNU make") is a job like any other. It is granted whatever the
-    /// gate says, since nothing else is out: one job always runs.
-    pub fn with_lease(jobs: u32) -> Ledger {
-        Ledger { jobs: jobs.max(1), lease: 1, allotment: 0, held: 0 }
+    /// Sets the most tokens that one user may have: by uid, and for all not named.
+    pub fn set_quota(&mut self, of_users: Vec<(u32, u32)>, of_others: Option<u32>) {
+        (self.quota, self.quota_of_others) = (of_users, of_others);
     }
 
-    /// The tree holds `held` tokens now.
-    pub fn hold(&mut self, held: u32) {
-        self.held = held;
+    /// A client comes; `claim`: with what it has from a server that is gone.
+    pub fn join(&mut self, now: Moment, id: ClientId, terms: Terms, claim: Option<Claim>) {
+        self.accounts.push(Account::new(now, id, terms, claim));
     }
 
-    /// Moves the allotment to what `limit` and the gate allow.
-    ///
-    /// Raised only while the charge is below the limit. Behind a closed gate nothing is allotted: what stands is
-    /// withdrawn, all that is held is owed, and the charge only falls.
-    pub fn allot(&mut self, limit: u32, open: bool) {
-        let room = limit.min(self.jobs).saturating_sub(self.lease);
-        self.allotment = if open { room } else { 0 };
+    /// A client is gone, and with it all it was charged for.
+    pub fn leave(&mut self, id: ClientId) {
+        self.accounts.retain(|account| account.id != id);
     }
 
-    /// How many tokens the tree may hold.
-    pub fn allotment(&self) -> u32 {
-        self.allotment
+    /// How a client stands.
+    pub fn report(&mut self, now: Moment, id: ClientId, report: Report) {
+        if let Some(account) = self.find(id) {
+            account.report(now, report);
+        }
     }
 
-    /// How many it holds.
-    pub fn held(&self) -> u32 {
-        self.held
+    /// A granted lease is in use.
+    pub fn started(&mut self, id: ClientId) {
+        if let Some(account) = self.find(id) {
+            account.unconfirmed = None;
+            account.stopped = false;
+        }
     }
 
-    /// Tokens out: the lease and what is held. Each stands for a job that may run.
+    /// Job control stopped a client's tree, or lets it go on: meanwhile it counts nothing.
+    pub fn stop(&mut self, id: ClientId, stopped: bool) {
+        if let Some(account) = self.find(id) {
+            account.stopped = stopped;
+        }
+    }
+
+    /// The job that a client borrowed its lease from is over: it runs on, and pays for itself, perhaps above the limit.
+    pub fn end_loan(&mut self, id: ClientId) {
+        if let Some(account) = self.find(id).filter(|account| account.is_borrowing()) {
+            account.borrowed = false;
+            account.lease += 1;
+        }
+    }
+
+    fn find(&mut self, id: ClientId) -> Option<&mut Account> {
+        self.accounts.iter_mut().find(|account| account.id == id)
+    }
+
+    /// All accounts, in the order they came.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Tokens out: leases and what is held. Each stands for a job that may run.
     pub fn out(&self) -> u32 {
-        self.lease + self.held
+        self.accounts
+            .iter()
+            .filter(|account| !account.stopped)
+            .map(|account| account.lease + account.held)
+            .sum()
     }
 
-    /// What the tree pays for.
+    /// Tokens held.
+    pub fn held(&self) -> u32 {
+        self.accounts.iter().map(|account| account.held).sum()
+    }
+
+    /// What all pay for.
     pub fn charge(&self) -> u32 {
-        self.lease + self.allotment.max(self.held)
+        self.accounts.iter().map(Account::charge).sum()
     }
 
-    /// The lease.
-    pub fn lease(&self) -> u32 {
-        self.lease
+    /// Whether anybody waits for a lease.
+    pub fn is_waited_for(&self) -> bool {
+        self.accounts.iter().any(|account| account.wait.is_some() && !account.stopped)
     }
 
-    /// Held above the allotment: goes back to the pool at its return.
-    pub fn owed(&self) -> u32 {
-        self.held.saturating_sub(self.allotment)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug)]
-    enum Event {
-        Take,
-        Return,
-        Die,
-        Allot { limit: u32, open: bool },
+    /// What a client is to be told next.
+    pub fn poll(&mut self) -> Option<Change> {
+        self.changes.pop_front()
     }
 
-    fn event() -> impl Strategy<Value = Event> {
-        prop_oneof![
-            4 => Just(Event::Take),
-            4 => Just(Event::Return),
-            1 => Just(Event::Die),
-            3 => (0u32..12, any::<bool>()).prop_map(|(limit, open)| Event::Allot { limit, open }),
-        ]
+    /// When `settle` is due by time alone.
+    pub fn deadline(&self, door: Door) -> Option<Moment> {
+        if door == Door::Recovering {
+            return None;
+        }
+        let own = |account: &Account| {
+            let rest = account.rests_until().filter(|_| self.contended && !account.stopped);
+            let wait = account.wait.as_ref().filter(|_| !account.stopped);
+            [account.unconfirmed.map(|since| since + CONFIRM), rest, wait.and_then(|wait| wait.ends(door))]
+        };
+        let turn = self.contended.then_some(self.turned + TURN);
+        self.accounts.iter().flat_map(own).flatten().chain(turn).min()
     }
 
-    proptest! {
-        #[test]
-        fn never_over_the_limit_and_never_without_a_job(events in prop::collection::vec(event(), 0..200)) {
-            let mut ledger = Ledger::with_lease(8);
-            for event in events {
-                let before = ledger.charge();
-                match event {
-                    Event::Take if ledger.held() < ledger.allotment() => ledger.hold(ledger.held() + 1),
-                    Event::Return => ledger.hold(ledger.held().saturating_sub(1)),
-                    Event::Die => ledger.hold(0),
-                    Event::Allot { limit, open } => {
-                        ledger.allot(limit, open);
-                        prop_assert!(ledger.charge() <= before.max(limit.clamp(1, 8)));
-                        if !open {
-                            prop_assert!(ledger.charge() <= before, "a closed gate only takes");
-                        } else if limit > 0 {
-                            prop_assert!(ledger.charge() >= limit.min(8), "work conserving");
-                        }
-                    }
-                    Event::Take => {}
-                }
-                prop_assert!(ledger.out() >= 1, "one job always runs");
-                prop_assert!(ledger.out() <= ledger.charge());
-                prop_assert!(ledger.charge() <= 8);
-                prop_assert_eq!(ledger.owed() > 0, ledger.held() > ledger.allotment());
+    /// Brings every allotment and every lease in line with the limit and with what is known of the clients.
+    ///
+    /// A lease or an allotment is raised only while what all pay for is below the limit (overdue leases are the one
+    /// exception); behind a held gate only while nothing is charged at all, so that one job always runs.
+    pub fn settle(&mut self, now: Moment, limit: u32, door: Door) {
+        if door == Door::Recovering {
+            return;
+        }
+        self.expire(now, door);
+        self.lend();
+        let limit = if door == Door::Held { 1 } else { limit };
+        self.move_tokens(now, limit, door);
+        if !self.grants.is_empty() {
+            // Who has just got its lease has a share of the rest, too, and is told of it first: its tools look for tokens
+            // as soon as they are started.
+            self.move_tokens(now, limit, door);
+        }
+        self.tell();
+        self.changes.extend(self.grants.drain(..));
+    }
+
+    fn move_tokens(&mut self, now: Moment, limit: u32, door: Door) {
+        let plan = self.plan(now, limit, door);
+        self.lower(limit, &plan);
+        self.raise(now, limit, &plan);
+    }
+
+    /// What time alone brings about.
+    fn expire(&mut self, now: Moment, door: Door) {
+        for account in &mut self.accounts {
+            if account.unconfirmed.is_some_and(|since| now.since(since) >= CONFIRM) {
+                account.unconfirmed = None;
+                account.stopped = true;
+            }
+            let ends = account.wait.as_ref().and_then(|wait| wait.ends(door));
+            if !account.stopped && ends.is_some_and(|ends| ends <= now) {
+                let tokens = account.wait.as_ref().map_or(1, |wait| wait.min);
+                self.grants.push(account.grant(now, tokens, false));
+                account.overdue = true;
+            }
+        }
+        if self.contended && now.since(self.turned) >= TURN {
+            self.turn += 1;
+            self.turned = now;
+        }
+    }
+
+    /// A job pays for one tool that is started in it, at a time: the first that asks there.
+    fn lend(&mut self) {
+        for i in 0..self.accounts.len() {
+            let account = &self.accounts[i];
+            let (Some(loan), Some(_), false) = (account.terms.loan, &account.wait, account.stopped) else {
+                continue;
+            };
+            let lent = self.accounts.iter().any(|other| other.borrowed && other.terms.loan == Some(loan));
+            if !lent {
+                self.accounts[i].borrowed = true;
             }
         }
     }
+
+    /// Which accounts may be given a lease now, as far as there is room: behind a held gate one, where nothing is out;
+    /// of those who need several at once the first, that gathers them; and nobody beyond its user's quota.
+    fn admitted(&self, door: Door) -> Vec<bool> {
+        let mut places = match door {
+            Door::Open => usize::MAX,
+            // What stands untaken isn't out: it is taken back for who waits.
+            Door::Held | Door::StartsHeld => usize::from(self.out() == 0),
+            Door::Recovering => 0,
+        };
+        let mut gathers = false;
+        let mut leased: Vec<(u32, u32)> = Vec::new(); // by whom
+        let mut admit = |account: &Account| {
+            let Some(wait) = account.wait.as_ref().filter(|_| !account.stopped) else { return false };
+            if places == 0 || (gathers && account.gathers()) {
+                return false;
+            }
+            let uid = account.terms.uid;
+            if let Some(quota) = self.quota_of(uid) {
+                let at = leased.iter().position(|&(user, _)| user == uid).unwrap_or_else(|| {
+                    leased.push((uid, self.leased_by(uid)));
+                    leased.len() - 1
+                });
+                if leased[at].1 + wait.min > quota {
+                    return false;
+                }
+                leased[at].1 += wait.min;
+            }
+            places -= 1;
+            gathers |= account.gathers();
+            true
+        };
+        self.accounts.iter().map(&mut admit).collect()
+    }
+
+    /// The most that all clients of one user may have together, if there is such a bound.
+    fn quota_of(&self, uid: u32) -> Option<u32> {
+        let named = self.quota.iter().find(|(user, _)| *user == uid).map(|&(_, quota)| quota);
+        named.or(self.quota_of_others)
+    }
+
+    fn leased_by(&self, uid: u32) -> u32 {
+        let own = self.accounts.iter().filter(|account| account.terms.uid == uid && !account.stopped);
+        own.map(|account| account.lease).sum()
+    }
+
+    /// How many tokens everybody should have, its lease counted in, and who waits in vain for now.
+    fn plan(&mut self, now: Moment, limit: u32, door: Door) -> Plan {
+        let admitted = self.admitted(door);
+        let mut wanting: Vec<Wanting> = Vec::with_capacity(self.accounts.len());
+        for (account, admitted) in self.accounts.iter_mut().zip(admitted) {
+            if self.contended {
+                account.probe(now);
+            }
+            wanting.push(account.wanting(admitted));
+        }
+        let mut wanting = self.within_quota(wanting);
+        let needed = divide(&wanting, limit, self.turn);
+        let asked = wanting.iter().zip(&needed).any(|(wanting, &part)| part < wanting.most);
+        // With what nobody needs everybody has more than it asked for, so that it needn't ask.
+        for ((wanting, &part), account) in wanting.iter_mut().zip(&needed).zip(&self.accounts) {
+            wanting.floor = part;
+            wanting.most = if account.wait.is_some() { part } else { account.most().max(part) };
+        }
+        let wanting = self.within_quota(wanting);
+        let targets = divide(&wanting, limit, self.turn);
+        // Who rests and has nothing to spare can't show that it needs more by now: it is probed, too.
+        let is_cramped = |((account, &target), &need): ((&Account, &u32), &u32)| {
+            account.rests_until().is_some() && target <= need && target < account.most()
+        };
+        let cramped = self.accounts.iter().zip(&targets).zip(&needed).any(is_cramped);
+        self.contended = asked || cramped;
+        Plan { needed, targets }
+    }
+
+    /// Bounds what the clients of one user want by that user's quota, fairly among them.
+    fn within_quota(&self, mut wanting: Vec<Wanting>) -> Vec<Wanting> {
+        if self.quota.is_empty() && self.quota_of_others.is_none() {
+            return wanting;
+        }
+        let mut users: Vec<u32> = self.accounts.iter().map(|account| account.terms.uid).collect();
+        users.sort_unstable();
+        users.dedup();
+        for uid in users {
+            let Some(quota) = self.quota_of(uid) else { continue };
+            let own: Vec<usize> = (0..wanting.len()).filter(|&i| self.accounts[i].terms.uid == uid).collect();
+            let group: Vec<Wanting> = own.iter().map(|&i| self.accounts[i].bound(wanting[i])).collect();
+            for (&i, most) in own.iter().zip(divide(&group, quota, self.turn)) {
+                wanting[i].most = most;
+                wanting[i].floor = wanting[i].floor.min(most);
+            }
+        }
+        wanting
+    }
+
+    /// Takes back what others need: never more than leaves a client its part.
+    fn lower(&mut self, limit: u32, plan: &Plan) {
+        // What these would have with all that they ask for.
+        let asked = |of: &dyn Fn(&Account) -> bool| -> u64 {
+            let those = self.accounts.iter().zip(&plan.needed).filter(|(account, _)| of(account));
+            those.map(|(account, &needed)| u64::from(needed.max(account.charge()))).sum()
+        };
+        let is_short = asked(&|_| true) > u64::from(limit);
+        let lowers = |account: &Account| {
+            let uid = account.terms.uid;
+            let is_users = |quota: u32| asked(&|other| other.terms.uid == uid) > u64::from(quota);
+            is_short || self.quota_of(uid).is_some_and(is_users)
+        };
+        let lowers: Vec<bool> = self.accounts.iter().map(lowers).collect();
+        for ((account, &target), lowers) in self.accounts.iter_mut().zip(&plan.targets).zip(lowers) {
+            if lowers {
+                account.allotment = account.allotment.min(target.saturating_sub(account.lease));
+            }
+        }
+    }
+
+    /// What a user's clients may still be given; none: as much as there is.
+    fn room_of(&self, uid: u32) -> Option<u32> {
+        let own = self.accounts.iter().filter(|account| account.terms.uid == uid);
+        Some(self.quota_of(uid)?.saturating_sub(own.map(Account::charge).sum()))
+    }
+
+    /// Issues what is free: to the client that has least of its share.
+    fn raise(&mut self, now: Moment, limit: u32, plan: &Plan) {
+        for (account, &target) in self.accounts.iter_mut().zip(&plan.targets) {
+            // What is out anyway may as well stay: old debts are void where the plan allows.
+            let out = account.standing_charge().min(target.saturating_sub(account.lease));
+            account.allotment = account.allotment.max(out);
+        }
+        let in_flight = self.accounts.iter().any(Account::is_withdrawing);
+        let mut room = limit.saturating_sub(self.charge());
+        for i in self.waiting(plan) {
+            let here = self.room_of(self.accounts[i].terms.uid).unwrap_or(room).min(room);
+            let account = &mut self.accounts[i];
+            let Some(wait) = &account.wait else { continue };
+            let own = u32::from(account.borrowed);
+            let (least, most) = (wait.min.saturating_sub(own), plan.targets[i]);
+            let best = if most <= here { most } else { here.max(least) };
+            // What is on its way back will be there in a moment.
+            let is_worth_a_moment = in_flight && best < most;
+            // More than the limit has become: it has all of that, and is overdue with the rest.
+            if least.min(limit) <= here && !is_worth_a_moment {
+                room = room.saturating_sub(best);
+                self.grants.push(account.grant(now, best + own, account.borrowed));
+                account.overdue |= best > limit;
+            } else {
+                room = room.saturating_sub(least); // kept for it
+            }
+        }
+        self.raise_allotments(room, plan);
+    }
+
+    /// Who waits for a lease and may have one now, in the order they came; borrowers first, for they cost nothing.
+    fn waiting(&self, plan: &Plan) -> Vec<usize> {
+        let may = |i: &usize| {
+            let account = &self.accounts[*i];
+            let free = account.borrowed || plan.targets[*i] > 0;
+            account.wait.is_some() && !account.stopped && free
+        };
+        let mut waiting: Vec<usize> = (0..self.accounts.len()).filter(may).collect();
+        waiting.sort_by_key(|&i| !self.accounts[i].borrowed);
+        waiting
+    }
+
+    /// Fills up from below: first what is asked for, then what is left over.
+    fn raise_allotments(&mut self, mut room: u32, plan: &Plan) {
+        for goals in [&plan.needed, &plan.targets] {
+            let goal = |(account, &goal): (&Account, &u32)| {
+                let (charge, may) = (account.charge(), account.wait.is_none() && !account.stopped);
+                let most = if may { goal.max(charge) } else { charge };
+                Wanting { floor: charge, most, weight: account.terms.weight.max(1) }
+            };
+            let goals: Vec<Wanting> = self.accounts.iter().zip(goals).map(goal).collect();
+            let goals = self.within_room(goals);
+            if goals.iter().all(|goal| goal.most == goal.floor) {
+                continue;
+            }
+            let charged: u32 = goals.iter().map(|goal| goal.floor).sum();
+            let parts = divide(&goals, charged + room, self.turn);
+            for ((account, goal), part) in self.accounts.iter_mut().zip(&goals).zip(parts) {
+                // What is still on its way back was dealt with before: here each token raises the charge.
+                account.allotment += part - goal.floor;
+                room -= part - goal.floor;
+            }
+        }
+    }
+
+    /// Bounds what the clients of one user are given to what that user's quota leaves, fairly among them.
+    fn within_room(&self, mut goals: Vec<Wanting>) -> Vec<Wanting> {
+        for i in 0..goals.len() {
+            let uid = self.accounts[i].terms.uid;
+            let is_first = self.accounts[..i].iter().all(|account| account.terms.uid != uid);
+            let Some(room) = self.room_of(uid).filter(|_| is_first) else { continue };
+            let own: Vec<usize> = (i..goals.len()).filter(|&at| self.accounts[at].terms.uid == uid).collect();
+            let group: Vec<Wanting> = own.iter().map(|&at| goals[at]).collect();
+            let charged: u32 = group.iter().map(|goal| goal.floor).sum();
+            for (at, part) in own.into_iter().zip(divide(&group, charged + room, self.turn)) {
+                goals[at].most = part;
+            }
+        }
+        goals
+    }
+
+    fn tell(&mut self) {
+        for account in &mut self.accounts {
+            self.changes.extend(account.tell(self.contended));
+        }
+    }
 }
+
+/// What everybody should have, leases counted in.
+struct Plan {
+    /// What is asked for, as far as it is there.
+    needed: Vec<u32>,
+    /// With what is left over.
+    targets: Vec<u32>,
+}
+
+#[cfg(test)]
+mod tests;

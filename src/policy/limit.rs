@@ -48,6 +48,12 @@ impl Limit {
         self.ceiling
     }
 
+    /// Another ceiling, 1 or more, from here on.
+    pub fn set_ceiling(&mut self, ceiling: u32) {
+        self.ceiling = ceiling.max(1);
+        self.ramp = self.ramp.filter(|ramp| ramp.limit < self.ceiling);
+    }
+
     /// Notes that `running` jobs run from `now` on.
     pub fn note(&mut self, now: Moment, running: u32) {
         if running == self.running {

@@ -3,11 +3,14 @@
 //! Pure: standard library only, no clock, no I/O, no log; time is an argument. It doesn't know what a pipe, a
 //! process or a kernel file is.
 
+pub mod account;
+pub mod appetite;
 pub mod endpoint;
 pub mod gate;
 pub mod ledger;
 pub mod limit;
 pub mod pressure;
 pub mod regulator;
+pub mod share;
 pub mod ticker;
 pub mod time;

@@ -1,10 +1,11 @@
-//! The regulator: everything that decides, behind three calls: `handle`, `poll`, `deadline`.
+//! The regulator: everything that decides, behind three calls: `handle` (or `note` and `settle`), `poll`, `deadline`.
 //!
-//! Doesn't know endpoints or kernel files: it is told how many tokens are held and what the pressure counters say,
-//! and answers with an allotment.
+//! Doesn't know endpoints, sockets or kernel files: it is told how its clients stand and what the pressure counters say,
+//! and answers with allotments and leases. A run's own gate has one client, a shared one many.
 
+use super::account::{Account, Claim, ClientId, Door, Report, Terms};
 use super::gate::{Gate, Hold, Thresholds};
-use super::ledger::Ledger;
+use super::ledger::{Change, Ledger};
 use super::limit::Limit;
 use super::pressure::{Pressure, Rates, Totals};
 use super::ticker::{self, Ticker};
@@ -12,7 +13,7 @@ use super::time::Moment;
 use std::time::Duration;
 
 /// What a gate is set to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// The most jobs that may ever run at once, 1 or more.
     pub jobs: u32,
@@ -31,58 +32,41 @@ pub struct Settings {
 pub enum Input {
     /// It is `now`; to be told at the deadline, harmless at any time.
     Time,
-    /// The tree holds so many tokens.
-    Held(u32),
+    /// A client comes, perhaps with what it has from a gate that is gone.
+    Join(ClientId, Terms, Option<Claim>),
+    /// A client is gone.
+    Leave(ClientId),
+    /// How a client stands.
+    Report(ClientId, Report),
+    /// A client uses its lease.
+    Started(ClientId),
+    /// Job control stopped a client's tree.
+    Stopped(ClientId),
+    /// That tree goes on.
+    Continued(ClientId),
+    /// The job that a client borrows its lease from is over.
+    LoanOver(ClientId),
+    /// Other settings from here on.
+    Settings(Settings),
     /// The pressure counters, read now.
     Sample(Totals),
     /// The pressure counters can't be read (any more).
     Blind,
-    /// Job control stopped the tree.
-    Stopped,
-    /// The tree goes on.
-    Continued,
 }
 
 /// What the regulator wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Let the tree hold so many tokens: offer or withdraw accordingly.
-    Allot(u32),
+    /// Tell a client.
+    Tell(Change),
     /// Read the pressure counters and tell.
     Sample,
-}
-
-/// What `status` shows.
-#[derive(Clone, Debug)]
-pub struct Status<'a> {
-    /// How many jobs may run now.
-    pub limit: u32,
-    /// The most that may ever.
-    pub jobs: u32,
-    /// Tokens paid for implicit slots.
-    pub lease: u32,
-    /// Tokens held.
-    pub held: u32,
-    /// Tokens held above the allotment.
-    pub owed: u32,
-    /// Whether job control has stopped the tree.
-    pub stopped: bool,
-    /// Whether the limit is growing back after a hold.
-    pub ramping: bool,
-    /// The gate.
-    pub gate: &'a Gate,
-    /// What it holds back while it is held.
-    pub hold: Hold,
-    /// The pressure.
-    pub rates: Rates,
-    /// Beats so far, and those that came too late to fire.
-    pub beats: (u64, u64),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Regulator {
-    hold: Hold,
+    settings: Settings,
     ledger: Ledger,
     limit: Limit,
     gate: Gate,
@@ -90,49 +74,66 @@ pub struct Regulator {
     beat: Ticker,
     tick: Ticker,
     ticking: bool,
-    stopped: bool,
-    told: Option<u32>,
     wants_sample: bool,
     /// When a sample was last asked for.
     sampled: Moment,
+    /// Until when nothing is issued.
+    recovering: Option<Moment>,
 }
 
 impl Regulator {
-    /// A regulator whose tree has paid its lease.
+    /// A regulator without clients.
     pub fn new(settings: Settings, now: Moment) -> Regulator {
-        let mut regulator = Regulator {
-            hold: settings.hold,
-            ledger: Ledger::with_lease(settings.jobs),
+        let gate = Gate::new(settings.thresholds);
+        Regulator {
+            settings,
+            ledger: Ledger::default(),
             limit: Limit::new(settings.jobs, settings.cpus),
-            gate: Gate::new(settings.thresholds),
+            wants_sample: gate.is_watching(),
+            gate,
             pressure: Pressure::default(),
             beat: Ticker::new(settings.heartbeat, now),
             tick: Ticker::new(ticker::tick(settings.heartbeat), now),
             ticking: false,
-            stopped: false,
-            told: None,
-            wants_sample: false,
             sampled: now,
-        };
-        regulator.wants_sample = regulator.gate.is_watching();
-        regulator.settle(now);
-        regulator
+            recovering: None,
+        }
+    }
+
+    /// Issues nothing until then: clients of a gate that died first say what they hold.
+    pub fn recover_until(&mut self, when: Moment) {
+        self.recovering = Some(when);
+    }
+
+    /// Sets the most tokens that one user may have: by uid, and for all not named.
+    pub fn set_quota(&mut self, of_users: Vec<(u32, u32)>, of_others: Option<u32>) {
+        self.ledger.set_quota(of_users, of_others);
     }
 
     /// Feed: something happened at `now`.
     pub fn handle(&mut self, now: Moment, input: Input) {
+        self.note(now, input);
+        self.settle(now);
+    }
+
+    /// The same where more is to come at this moment: nothing follows from it before `settle`, or the next `handle`.
+    pub fn note(&mut self, now: Moment, input: Input) {
         match input {
             Input::Time => self.pass(now),
-            Input::Held(held) => self.ledger.hold(held),
+            Input::Join(id, terms, claim) => self.ledger.join(now, id, terms, claim),
+            Input::Leave(id) => self.ledger.leave(id),
+            Input::Report(id, report) => self.ledger.report(now, id, report),
+            Input::Started(id) => self.ledger.started(id),
+            Input::Stopped(id) => self.ledger.stop(id, true),
+            Input::Continued(id) => self.ledger.stop(id, false),
+            Input::LoanOver(id) => self.ledger.end_loan(id),
+            Input::Settings(settings) => self.set(now, settings),
             Input::Sample(totals) => self.judge(now, totals),
             Input::Blind => {
                 self.gate.stop_watching();
                 self.limit.end_ramp();
             }
-            Input::Stopped => self.stopped = true,
-            Input::Continued => self.stopped = false,
         }
-        self.settle(now);
     }
 
     /// Drain: what to do next, until `None`.
@@ -140,46 +141,81 @@ impl Regulator {
         if std::mem::take(&mut self.wants_sample) {
             return Some(Action::Sample);
         }
-        let allotment = self.ledger.allotment();
-        if self.told == Some(allotment) {
-            return None;
-        }
-        self.told = Some(allotment);
-        Some(Action::Allot(allotment))
+        self.ledger.poll().map(Action::Tell)
     }
 
     /// When `Input::Time` is due; `None`: never, nothing depends on time.
     ///
     /// Nothing is watched: no beats. Watched: every beat; and every tick while a token is held or the gate is held.
     pub fn deadline(&self) -> Option<Moment> {
-        if !self.gate.is_watching() {
-            None
-        } else if self.ticking {
-            Some(self.beat.next().min(self.tick.next()))
-        } else {
-            Some(self.beat.next())
-        }
+        let beat = self.gate.is_watching().then(|| self.beat.next());
+        let tick = (self.gate.is_watching() && self.ticking).then(|| self.tick.next());
+        [beat, tick, self.recovering, self.ledger.deadline(self.door())].into_iter().flatten().min()
     }
 
-    /// Everything a user may ask.
-    pub fn status(&self) -> Status<'_> {
-        Status {
-            limit: self.limit.now(),
-            jobs: self.limit.ceiling(),
-            lease: self.ledger.lease(),
-            held: self.ledger.held(),
-            owed: self.ledger.owed(),
-            stopped: self.stopped,
-            ramping: self.limit.is_ramping(),
-            gate: &self.gate,
-            hold: self.hold,
-            rates: self.pressure.rates(),
-            beats: (self.beat.fired(), self.beat.missed()),
+    /// How many jobs may run now.
+    pub fn limit(&self) -> u32 {
+        self.limit.now()
+    }
+
+    /// What it is set to.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The gate.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The pressure.
+    pub fn rates(&self) -> Rates {
+        self.pressure.rates()
+    }
+
+    /// Beats so far, and those that came too late to fire.
+    pub fn beats(&self) -> (u64, u64) {
+        (self.beat.fired(), self.beat.missed())
+    }
+
+    /// Whether the limit is growing back after a hold.
+    pub fn is_ramping(&self) -> bool {
+        self.limit.is_ramping()
+    }
+
+    /// All clients, in the order they came.
+    pub fn accounts(&self) -> &[Account] {
+        self.ledger.accounts()
+    }
+
+    /// One client.
+    pub fn account(&self, id: ClientId) -> Option<&Account> {
+        self.accounts().iter().find(|account| account.id() == id)
+    }
+
+    /// Tokens out: leases and what is held.
+    pub fn out(&self) -> u32 {
+        self.ledger.out()
+    }
+
+    /// What all clients pay for.
+    pub fn charge(&self) -> u32 {
+        self.ledger.charge()
+    }
+
+    /// What may be issued now.
+    pub fn door(&self) -> Door {
+        match self.settings.hold {
+            _ if self.recovering.is_some() => Door::Recovering,
+            Hold::All if self.gate.is_held() => Door::Held,
+            Hold::Starts if self.gate.is_held() => Door::StartsHeld,
+            Hold::All | Hold::Starts => Door::Open,
         }
     }
 
     /// Time has passed: a beat or a tick may be due, and both look at the pressure.
     fn pass(&mut self, now: Moment) {
+        self.recovering = self.recovering.filter(|&until| now < until);
         let beat = self.beat.due(now);
         let tick = self.ticking && self.tick.due(now);
         // Beat and tick may fall close together; the counters must not be read that fast.
@@ -190,25 +226,93 @@ impl Regulator {
         }
     }
 
+    fn set(&mut self, now: Moment, settings: Settings) {
+        let was_watching = self.gate.is_watching();
+        self.settings = settings;
+        self.limit.set_ceiling(settings.jobs);
+        self.gate.set(settings.thresholds);
+        self.beat.set(settings.heartbeat, now);
+        self.tick.set(ticker::tick(settings.heartbeat), now);
+        if self.gate.is_watching() && !was_watching {
+            self.pressure = Pressure::default();
+            self.wants_sample = true;
+            self.sampled = now;
+        }
+    }
+
     fn judge(&mut self, now: Moment, totals: Totals) {
         let was_held = self.gate.is_held();
         self.pressure.add(now, totals);
         self.gate.judge(self.pressure.rates());
         match (was_held, self.gate.is_held()) {
-            (true, false) if self.hold == Hold::All => self.limit.release(now),
+            (true, false) if self.settings.hold == Hold::All => self.limit.release(now),
             (false, false) => self.limit.step(now),
             (true, false) | (true, true) | (false, true) => {}
         }
     }
 
-    /// Brings the allotment, the ramp's memory and the ticker in line with what is known.
-    fn settle(&mut self, now: Moment) {
-        let held_back = self.gate.is_held() && self.hold == Hold::All;
-        self.ledger.allot(self.limit.now(), !held_back && !self.stopped);
+    /// Brings allotments, the ramp's memory and the ticker in line with what is known.
+    pub fn settle(&mut self, now: Moment) {
+        self.ledger.settle(now, self.limit.now(), self.door());
         if self.gate.is_watching() {
             self.limit.note(now, self.ledger.out());
         }
         // The tick keeps its phase while nothing is held: with jobs shorter than a tick that is so every other moment.
-        self.ticking = self.ledger.held() > 0 || self.gate.is_held();
+        self.ticking = self.ledger.held() > 0 || self.gate.is_held() || self.ledger.is_waited_for();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::account::{Appetite, Lease};
+
+    /// The serial of the last allotment that each client was told, and how many were told in all.
+    fn told(regulator: &mut Regulator) -> (Vec<(ClientId, u64)>, usize) {
+        let mut last: Vec<(ClientId, u64)> = Vec::new();
+        let mut count = 0;
+        while let Some(action) = regulator.poll() {
+            if let Action::Tell(Change::Allot { id, serial, .. }) = action {
+                last.retain(|&(known, _)| known != id);
+                last.push((id, serial));
+                count += 1;
+            }
+        }
+        (last, count)
+    }
+
+    #[test]
+    fn what_is_noted_is_judged_at_once() {
+        let now = Moment::default();
+        let settings = Settings {
+            jobs: 100,
+            cpus: 4,
+            thresholds: Thresholds::default(),
+            hold: Hold::All,
+            heartbeat: Duration::from_secs(1),
+        };
+        let mut regulator = Regulator::new(settings, now);
+        let terms = Terms {
+            lease: Lease::Counted,
+            cap: 100,
+            weight: 1,
+            max_wait: None,
+            loan: None,
+            idle: false,
+            takes: true,
+            uid: 0,
+        };
+        (1..=4).for_each(|id| regulator.note(now, Input::Join(id, terms, None)));
+        assert_eq!(regulator.poll(), None, "nothing follows from a note");
+        regulator.settle(now);
+        let (serials, count) = told(&mut regulator);
+        assert_eq!((serials.len(), count, regulator.charge()), (4, 4, 100), "each is told once");
+        for (id, serial) in serials {
+            let report = Report { serial, held: 0, appetite: Some(Appetite::Slack(id as u32)) };
+            regulator.note(now, Input::Report(id, report));
+        }
+        regulator.settle(now);
+        assert!(told(&mut regulator).1 <= 4);
+        assert_eq!(regulator.charge(), 100);
     }
 }

@@ -51,6 +51,19 @@ impl Ticker {
         Ticker { interval, next: now + interval, fired: 0, missed: 0 }
     }
 
+    /// Another interval from here on; the same one keeps its phase.
+    pub fn set(&mut self, interval: Duration, now: Moment) {
+        if interval != self.interval {
+            self.interval = interval;
+            self.next = now + interval;
+        }
+    }
+
+    /// The time between two firings.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Whether it fires at `now`; if so, moves on.
     pub fn due(&mut self, now: Moment) -> bool {
         if now < self.next {

@@ -1,0 +1,130 @@
+//! The ledger alone, with clients that do as they are told.
+//!
+//! Doesn't know time but as numbers.
+
+use super::*;
+use crate::policy::account::{Appetite, Lease};
+
+fn at(ms: u64) -> Moment {
+    Moment::at(Duration::from_millis(ms))
+}
+
+fn terms() -> Terms {
+    Terms {
+        lease: Lease::Wait { min: 1, max: 1 },
+        cap: 100,
+        weight: 1,
+        max_wait: None,
+        loan: None,
+        idle: false,
+        takes: true,
+        uid: 0,
+    }
+}
+
+fn shell() -> Terms {
+    Terms { lease: Lease::Nothing, idle: true, ..terms() }
+}
+
+/// A ledger whose clients do as they are told, at once.
+struct Desk {
+    ledger: Ledger,
+    limit: u32,
+    door: Door,
+}
+
+impl Desk {
+    fn new(limit: u32, door: Door) -> Desk {
+        Desk { ledger: Ledger::default(), limit, door }
+    }
+
+    fn join(&mut self, ms: u64, id: ClientId, terms: Terms) {
+        self.ledger.join(at(ms), id, terms, None);
+        self.settle(ms);
+    }
+
+    /// Until nothing is left to be said: the leases that were granted.
+    fn settle(&mut self, ms: u64) -> Vec<(ClientId, u32)> {
+        let mut granted = vec![];
+        self.ledger.settle(at(ms), self.limit, self.door);
+        while let Some(change) = self.ledger.poll() {
+            match change {
+                Change::Allot { id, serial, .. } => self.report(ms, id, serial, None),
+                Change::Grant { id, tokens, .. } => {
+                    granted.push((id, tokens));
+                    self.ledger.started(id);
+                }
+            }
+        }
+        granted
+    }
+
+    fn report(&mut self, ms: u64, id: ClientId, serial: u64, appetite: Option<Appetite>) {
+        let held = self.ledger.find(id).map_or(0, |account| account.held);
+        self.ledger.report(at(ms), id, Report { serial, held, appetite });
+        self.ledger.settle(at(ms), self.limit, self.door);
+    }
+
+    fn lease(&self, id: ClientId) -> u32 {
+        self.ledger.accounts().iter().find(|account| account.id() == id).map_or(0, Account::lease)
+    }
+}
+
+#[test]
+fn what_stands_untaken_in_a_shell_keeps_nobody_from_starting_while_it_is_held() {
+    for door in [Door::Held, Door::StartsHeld] {
+        let mut desk = Desk::new(4, Door::Open);
+        desk.join(0, 1, shell());
+        desk.door = door;
+        desk.settle(10);
+        desk.join(20, 2, terms());
+        desk.settle(30);
+        assert_eq!(desk.lease(2), 1, "{door:?}");
+        desk.join(40, 3, terms());
+        desk.settle(50);
+        assert_eq!(desk.lease(3), 0, "{door:?}: one runs");
+    }
+}
+
+#[test]
+fn one_starts_where_nothing_runs_and_starts_are_held() {
+    let mut desk = Desk::new(4, Door::StartsHeld);
+    desk.ledger.join(at(0), 1, terms(), None);
+    desk.ledger.join(at(0), 2, terms(), None);
+    assert_eq!(desk.settle(0), [(1, 1)]);
+    desk.ledger.leave(1);
+    assert_eq!(desk.settle(1), [(2, 1)]);
+}
+
+#[test]
+fn a_quota_never_cuts_what_is_needed_at_once() {
+    let mut desk = Desk::new(8, Door::Open);
+    desk.ledger.set_quota(vec![], Some(3));
+    desk.join(0, 1, terms());
+    let three = Terms { lease: Lease::Wait { min: 3, max: 4 }, takes: false, ..terms() };
+    desk.ledger.join(at(1), 2, three, None);
+    desk.ledger.join(at(1), 3, Terms { uid: 1, ..three }, None);
+    assert_eq!(desk.settle(1), [(3, 3)], "nor does who can't have it keep others from it");
+    desk.ledger.leave(1);
+    assert_eq!(desk.settle(2), [(2, 3)]);
+}
+
+#[test]
+fn who_rests_where_all_is_used_is_probed_as_well() {
+    let mut desk = Desk::new(2, Door::Open);
+    desk.join(0, 1, Terms { cap: 2, ..terms() });
+    desk.join(0, 2, shell());
+    desk.settle(1);
+    assert!(desk.ledger.contended);
+    desk.settle(200);
+    assert!(desk.ledger.accounts()[1].allotment() > 0);
+}
+
+#[test]
+fn while_it_recovers_nothing_is_due() {
+    let mut desk = Desk::new(4, Door::Recovering);
+    desk.join(0, 1, Terms { max_wait: Some(Duration::from_millis(5)), ..terms() });
+    assert_eq!(desk.ledger.deadline(Door::Recovering), None);
+    desk.door = Door::Open;
+    assert_eq!(desk.settle(250), [(1, 1)]);
+}
