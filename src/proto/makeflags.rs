@@ -1,5 +1,6 @@
 //! The values of `MAKEFLAGS` and `GNUMAKEFLAGS`: tells a process tree where its endpoint is, keeps
-//! the flags and variables the user had there, and takes out what would leave the pool.
+//! the flags and variables the user had there, takes out what would leave the pool, and reads which jobserver a process
+//! was started below.
 //!
 //! Knows how make quotes words there and expands `$$` (4.3 and 4.4.1, `src/main.c`:
 //! `decode_env_switches`, `quote_for_env`; GNU make manual, "Communicating Options to a Sub-make"
@@ -42,6 +43,52 @@ pub struct Flags {
     /// none, or one without a limit. In a recipe of a make that is itself the root of a jobserver
     /// that is the size of its pool.
     pub cap: Option<u32>,
+}
+
+/// The jobserver that a process was started below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// `R,W`. Make 4.3 names them to all that it starts, and leaves them open for `$(MAKE)` and `+` recipes only.
+    Pipe {
+        /// Where tokens are taken; 0 or more.
+        read: i32,
+        /// Where they are returned; 0 or more.
+        write: i32,
+    },
+    /// `fifo:PATH`. The path isn't empty; a relative one is as good as the folder one stands in.
+    Fifo(PathBuf),
+}
+
+/// Which jobserver a value of `MAKEFLAGS` names: its last one, as make itself reads it.
+///
+/// `None` where it names none, one with a negative descriptor (make 4.4 writes `-2,-2` behind its pipe for recipes that
+/// aren't recursive), or something else than `R,W` and `fifo:PATH`; also for a dry run, which is an `n` in a first word
+/// without a dash (GNU make manual, "POSIX Jobserver Interaction").
+pub fn inherited(makeflags: &OsStr) -> Option<Inherited> {
+    let mut words = split(makeflags.as_bytes());
+    if let Some(first) = words.first_mut().filter(|first| first.is_bundle()) {
+        if first.plain.contains(&b'n') {
+            return None;
+        }
+        first.plain.insert(0, b'-');
+    }
+    let plain: Vec<&[u8]> = words.iter().map(|word| &word.plain[..]).collect();
+    let auth = make::jobserver(&plain)?;
+    if let Some(path) = auth.strip_prefix(b"fifo:") {
+        return (!path.is_empty()).then(|| Inherited::Fifo(OsStr::from_bytes(path).into()));
+    }
+    // make and ninja read it by sscanf(3), "%d,%d": what follows doesn't matter.
+    let (read, rest) = leading_number(auth)?;
+    let (write, _) = leading_number(rest.strip_prefix(b",")?)?;
+    (read >= 0 && write >= 0).then_some(Inherited::Pipe { read, write })
+}
+
+/// The decimal number that `text` begins with, and what is behind it.
+fn leading_number(text: &[u8]) -> Option<(i32, &[u8])> {
+    let signs = usize::from(matches!(text, [b'+' | b'-', ..]));
+    let digits = text[signs..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at(signs + digits);
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
 }
 
 /// Turns the fifo away from a make before 4.4, which would die of it (`invalid --jobserver-auth
@@ -326,6 +373,83 @@ mod tests {
             let flags = Flags { value: new.into(), cap };
             assert_eq!(strip(OsStr::new(old)), flags, "{old:?}");
         }
+    }
+
+    #[rustfmt::skip]
+    const INHERITED: &[(&str, Option<(i32, i32)>)] = &[
+        // Written by make 4.3 for any recipe, and by 4.4.1 in pipe style for recursive ones ...
+        (" -j4 --jobserver-auth=3,4", Some((3, 4))),
+        ("k -j3 --jobserver-auth=3,4", Some((3, 4))),
+        (" -j2 -l3 -Otarget --jobserver-auth=3,4 -- I=1", Some((3, 4))),
+        (" -Ia\\ b -j4 --jobserver-auth=3,4 -- X=a\\ \\ b$$c", Some((3, 4))),
+        // ... and by 4.4.1 for the others, for a dry run, and by both without a jobserver.
+        (" -j3 --jobserver-auth=3,4 --jobserver-auth=-2,-2", None),
+        ("n -j4 --jobserver-auth=3,4", None),
+        ("kn -j4 --jobserver-auth=3,4", None),
+        (" -j1", None), (" -j", None), ("k", None), ("", None), ("  ", None),
+        // By older makes, jobserver-rs, and what make reads too.
+        (" --jobserver-fds=5,6 -j", Some((5, 6))),
+        ("-j --jobserver-fds=5,6 --jobserver-auth=7,8", Some((7, 8))),
+        ("-j --jobserver-auth=7,8 --jobserver-fds=5,6", Some((5, 6))),
+        (" -j --jobserver-auth 3,4", Some((3, 4))),
+        (" -j --jobserver-f=3,4", Some((3, 4))),
+        ("--jobserver-auth=3,4 n", Some((3, 4))),
+        ("-n --jobserver-auth=3,4", Some((3, 4))),
+        ("X=n --jobserver-auth=3,4", Some((3, 4))),
+        (" --jobserver-auth=0,0", Some((0, 0))),
+        (" --jobserver-auth=+3,4x", Some((3, 4))),
+        // The last one counts, whatever it is.
+        (" --jobserver-auth=-2,-2 --jobserver-auth=3,4", Some((3, 4))),
+        (" --jobserver-auth=3,4 --jobserver-auth=x", None),
+        (" --jobserver-auth=3,-1", None), (" --jobserver-auth=-1,4", None),
+        (" --jobserver-auth=3", None), (" --jobserver-auth=3,", None), (" --jobserver-auth=,4", None),
+        (" --jobserver-auth=3;4", None), (" --jobserver-auth=- 3,4", None), (" --jobserver-auth=3,99999999999", None),
+        (" --jobserver-auth=", None), (" --jobserver-auth", None), (" --jobserver-auth=fifo:", None),
+        (" --jobserver-auth=sem", None), (" --jobserver-authority=3,4", None), (" --jobserver=3,4", None),
+        // Not options: arguments, variables.
+        ("-I --jobserver-auth=3,4", None),
+        ("kI --jobserver-auth=3,4", None),
+        ("k --jobserver-auth=3,4 -- X=1 --jobserver-auth=5,6", Some((3, 4))),
+        (" -- --jobserver-auth=3,4", None),
+        (" X=--jobserver-auth=3,4", None),
+        (" -Ix\\ --jobserver-auth=3,4", None),
+    ];
+
+    #[test]
+    fn the_pipe_below_which_a_process_was_started() {
+        for &(value, pipe) in INHERITED {
+            let expected = pipe.map(|(read, write)| Inherited::Pipe { read, write });
+            assert_eq!(inherited(OsStr::new(value)), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_fifo_below_which_a_process_was_started() {
+        let rows: [(&[u8], &[u8]); 6] = [
+            (b" -j4 --jobserver-auth=fifo:/tmp/GMfifo1", b"/tmp/GMfifo1"),
+            (b" -j2 --jobserver-auth=fifo:/tmp/GMfifo1 --sync-mutex=fnm:/tmp/Gmo1 -- I=1", b"/tmp/GMfifo1"),
+            // make 4.4.1 escapes blanks here, but leaves dollars as they are.
+            (b" -j4 --jobserver-auth=fifo:/tmp/t\\ m$p/GMfifo1", b"/tmp/t m$p/GMfifo1"),
+            (b" --jobserver-auth=3,4 --jobserver-auth=fifo:f", b"f"),
+            (b" --jobserver-auth=fifo:/\xff", b"/\xff"),
+            (b"--jobserver-auth=fifo:/a --jobserver-style=fifo", b"/a"),
+        ];
+        for (value, path) in rows {
+            let expected = Inherited::Fifo(OsStr::from_bytes(path).into());
+            assert_eq!(inherited(OsStr::from_bytes(value)), Some(expected), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_we_write_is_read_again() {
+        let path = PathBuf::from("/run/f");
+        for old_make in [false, true] {
+            let auth = Auth::Fifo { path: path.clone(), old_make };
+            let flags = compose(&auth, Some(OsStr::new("k --jobserver-auth=3,4 -- A=1")));
+            assert_eq!(inherited(&flags.value), Some(Inherited::Fifo(path.clone())));
+        }
+        let flags = compose(&Auth::Pipe { read: 100, write: 101 }, None);
+        assert_eq!(inherited(&flags.value), Some(Inherited::Pipe { read: 100, write: 101 }));
     }
 
     #[test]

@@ -1,30 +1,111 @@
-//! How things stand, as one line for people.
+//! How things stand: a regulator as figures, and those as a line for people.
 //!
-//! Doesn't know where it is printed.
+//! Doesn't know where it is printed, nor how a table looks.
 
+use super::view::{BeatView, ClientView, GateView, PressureView, ReasonView, View};
+use crate::policy::account::{Account, ClientId, Door};
 use crate::policy::endpoint::Oddities;
-use crate::policy::gate::Hold;
+use crate::policy::gate::{Hold, Threshold};
 use crate::policy::pressure::Resource;
-use crate::policy::regulator::Status;
+use crate::policy::regulator::Regulator;
+use crate::policy::time::Moment;
 use std::fmt::Write;
 
-/// `limit 3 of 8, out 3 (1 lease, 2 held), gate held: cpu 348036 > 200000 us/s`.
-pub fn line(status: &Status<'_>, oddities: Oddities) -> String {
-    let mut line = format!("limit {}", status.limit);
-    if status.limit < status.jobs {
-        let _ = write!(line, " of {}", status.jobs);
+/// All that a regulator knows; who its clients are is left to be filled in.
+pub fn view(regulator: &Regulator, now: Moment) -> View {
+    let settings = regulator.settings();
+    let gate = regulator.gate();
+    let pressure = |resource: Resource| {
+        let max = gate.thresholds().get(resource).map(Threshold::us_per_second);
+        (resource.name().to_owned(), PressureView { rate: regulator.rates().get(resource), max })
+    };
+    let reasons = gate.reasons().iter().map(|reason| ReasonView {
+        resource: reason.resource.name().to_owned(),
+        rate: reason.rate,
+        max: reason.max,
+    });
+    let state = match regulator.door() {
+        Door::Open => "open",
+        Door::StartsHeld | Door::Held => "held",
+        Door::Recovering => "recovering",
+    };
+    let (beats, missed) = regulator.beats();
+    View {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: now.since(Moment::default()).as_secs_f64(),
+        jobs: settings.jobs,
+        limit: regulator.limit(),
+        in_use: regulator.out(),
+        gate: GateView {
+            state: state.to_owned(),
+            hold: hold_name(settings.hold).to_owned(),
+            reasons: reasons.collect(),
+        },
+        pressure: Resource::ALL.map(pressure).into(),
+        heartbeat: BeatView { interval_s: settings.heartbeat.as_secs_f64(), beats, missed },
+        growing_back: regulator.is_ramping(),
+        clients: regulator.accounts().iter().map(|account| client(account, now)).collect(),
+        ..View::default()
     }
-    let out = status.lease + status.held;
-    let _ = write!(line, ", out {out} ({} lease, {} held", status.lease, status.held);
-    if status.owed > 0 {
-        let _ = write!(line, ", {} of them owed", status.owed);
+}
+
+fn client(account: &Account, now: Moment) -> ClientView {
+    let terms = account.terms();
+    ClientView {
+        id: account.id(),
+        uid: terms.uid,
+        lease: account.lease(),
+        borrowed: account.is_borrowing(),
+        overdue: account.is_overdue(),
+        allotment: account.allotment(),
+        held: account.held(),
+        owed: account.owed(),
+        wants: account.is_hungry(),
+        stopped: account.is_stopped(),
+        waits_s: account.waits_since().map(|since| now.since(since).as_secs_f64()),
+        cap: (terms.cap < u32::MAX).then_some(terms.cap),
+        weight: terms.weight,
+        age_s: now.since(account.joined()).as_secs_f64(),
+        ..ClientView::default()
+    }
+}
+
+/// The word for it.
+pub fn hold_name(hold: Hold) -> &'static str {
+    match hold {
+        Hold::All => "all",
+        Hold::Starts => "starts",
+    }
+}
+
+/// `limit 3 of 8, out 3 (1 lease, 2 held), gate held: cpu 348036 > 200000 us/s`: as the client `me` sees it.
+pub fn line(view: &View, me: ClientId, oddities: Oddities) -> String {
+    let mut line = format!("limit {}", view.limit);
+    if view.limit < view.jobs {
+        let _ = write!(line, " of {}", view.jobs);
+    }
+    let nobody = ClientView::default();
+    let own = view.clients.iter().find(|client| client.id == me).unwrap_or(&nobody);
+    let _ = write!(line, ", out {}", view.in_use);
+    let out = own.lease + own.held;
+    let lease = if own.borrowed {
+        "the lease of the job around it".to_owned()
+    } else {
+        format!("{} lease", own.lease)
+    };
+    if view.clients.len() > 1 {
+        let _ = write!(line, ", here {out}");
+    }
+    let _ = write!(line, " ({lease}, {} held", own.held);
+    if own.owed > 0 {
+        let _ = write!(line, ", {} of them owed", own.owed);
     }
     line.push_str("), gate ");
-    line.push_str(&gate(status));
-    if status.ramping {
+    line.push_str(&gate(view));
+    if view.growing_back {
         line.push_str(", growing back after a hold");
     }
-    if status.stopped {
+    if own.stopped {
         line.push_str(", stopped by job control");
     }
     if oddities.lost > 0 {
@@ -33,87 +114,123 @@ pub fn line(status: &Status<'_>, oddities: Oddities) -> String {
     if oddities.surplus > 0 {
         let _ = write!(line, ", {} returned that were never taken", oddities.surplus);
     }
-    if status.gate.is_watching() {
-        let (beats, missed) = status.beats;
+    if view.pressure.values().any(|pressure| pressure.max.is_some()) {
+        let BeatView { beats, missed, .. } = view.heartbeat;
         let _ = write!(line, ", beat {beats} ({missed} missed)");
     }
     line
 }
 
-fn gate(status: &Status<'_>) -> String {
-    let Status { gate, rates, .. } = status;
-    if gate.is_held() {
-        let what = match status.hold {
-            Hold::All => "held",
-            Hold::Starts => "held for starts only",
-        };
-        let reasons = gate.reasons().iter();
-        let reasons = reasons
-            .map(|reason| format!("{} {:.0} > {:.0} us/s", reason.resource.name(), reason.rate, reason.max));
+/// `open`, or `held: cpu 348036 > 200000 us/s`.
+pub fn gate(view: &View) -> String {
+    if !view.gate.reasons.is_empty() {
+        let what = if view.gate.hold == "starts" { "held for starts only" } else { "held" };
+        let reasons = view.gate.reasons.iter();
+        let reasons =
+            reasons.map(|reason| format!("{} {:.0} > {:.0} us/s", reason.resource, reason.rate, reason.max));
         return format!("{what}: {}", reasons.collect::<Vec<_>>().join(", "));
     }
-    let watched = Resource::ALL.iter().filter_map(|&resource| {
-        let max = gate.thresholds().get(resource)?.us_per_second();
-        let rate = rates.get(resource).map_or("?".to_owned(), |rate| format!("{rate:.0}"));
-        Some(format!("{} {rate} of {max:.0} us/s", resource.name()))
+    let watched = Resource::ALL.iter().filter_map(|resource| {
+        let PressureView { rate, max } = view.pressure.get(resource.name())?;
+        let rate = rate.map_or("?".to_owned(), |rate| format!("{rate:.0}"));
+        Some(format!("{} {rate} of {:.0} us/s", resource.name(), (*max)?))
     });
     let watched = watched.collect::<Vec<_>>().join(", ");
-    if watched.is_empty() { "open".to_owned() } else { format!("open: {watched}") }
+    let state = &view.gate.state;
+    if watched.is_empty() { state.clone() } else { format!("{state}: {watched}") }
+}
+
+/// Why the client `me` waits for its lease.
+pub fn why(view: &View, me: ClientId) -> String {
+    if view.gate.state == "recovering" {
+        return "the gate has just been started anew".to_owned();
+    }
+    if view.gate.state == "held" {
+        return format!("the gate is {}", gate(view));
+    }
+    let others = view.clients.iter().filter(|client| client.id != me && client.waits_s.is_some()).count();
+    let queue = match others {
+        0 => String::new(),
+        1 => ", 1 other waits too".to_owned(),
+        _ => format!(", {others} others wait too"),
+    };
+    format!("all {} of {} jobs are in use{queue}", view.in_use, view.limit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::gate::{Gate, Threshold, Thresholds};
-    use crate::policy::pressure::Rates;
+    use std::collections::BTreeMap;
 
-    fn status(gate: &Gate) -> Status<'_> {
-        let mut rates = Rates::default();
-        rates.set(Resource::Cpu, Some(348_035.6));
-        Status {
+    fn view_of(gate: GateView, pressure: BTreeMap<String, PressureView>) -> View {
+        let client = ClientView { id: 1, lease: 1, held: 2, ..ClientView::default() };
+        View {
             limit: 3,
             jobs: 3,
-            lease: 1,
-            held: 2,
-            owed: 0,
-            stopped: false,
-            ramping: false,
+            in_use: 3,
             gate,
-            hold: Hold::All,
-            rates,
-            beats: (7, 1),
+            pressure,
+            heartbeat: BeatView { interval_s: 1.0, beats: 7, missed: 1 },
+            clients: vec![client],
+            ..View::default()
         }
     }
 
-    fn watching_cpu(max: f64) -> Gate {
-        let mut thresholds = Thresholds::default();
-        thresholds.set(Resource::Cpu, Threshold::new(max).ok());
-        Gate::new(thresholds)
+    fn free() -> View {
+        view_of(GateView { state: "open".into(), hold: "all".into(), reasons: vec![] }, BTreeMap::new())
+    }
+
+    fn watched(max: f64) -> View {
+        let rate = 348_035.6;
+        let over = rate > max;
+        let reasons =
+            over.then(|| ReasonView { resource: "cpu".into(), rate, max }).into_iter().collect::<Vec<_>>();
+        let state = if over { "held" } else { "open" }.to_owned();
+        let pressure = [("cpu".to_owned(), PressureView { rate: Some(rate), max: Some(max) })];
+        view_of(GateView { state, hold: "all".into(), reasons }, pressure.into())
     }
 
     #[test]
     fn lines() {
-        let line = |status: &Status<'_>| super::line(status, Oddities::default());
-        let free = Gate::new(Thresholds::default());
-        assert_eq!(line(&status(&free)), "limit 3, out 3 (1 lease, 2 held), gate open");
-        let mut held = watching_cpu(200_000.0);
-        held.judge(status(&free).rates);
+        let line = |view: &View| super::line(view, 1, Oddities::default());
+        assert_eq!(line(&free()), "limit 3, out 3 (1 lease, 2 held), gate open");
+        let mut held = watched(200_000.0);
+        held.jobs = 8;
+        (held.clients[0].owed, held.clients[0].stopped) = (2, true);
         assert_eq!(
-            line(&Status { jobs: 8, owed: 2, stopped: true, ..status(&held) }),
+            line(&held),
             "limit 3 of 8, out 3 (1 lease, 2 held, 2 of them owed), gate held: cpu 348036 > 200000 us/s, \
              stopped by job control, beat 7 (1 missed)"
         );
-        let odd = super::line(&status(&free), Oddities { lost: 2, surplus: 1 });
+        let odd = super::line(&free(), 1, Oddities { lost: 2, surplus: 1 });
         assert!(odd.ends_with(
             "gate open, 2 lost by tools that died and brought back, 1 returned that were never taken"
         ));
-        let starts = line(&Status { hold: Hold::Starts, ..status(&held) });
-        assert!(starts.contains("gate held for starts only: cpu 348036 > 200000 us/s"), "{starts}");
-        let open = watching_cpu(400_000.0);
+        held.gate.hold = "starts".to_owned();
+        assert!(line(&held).contains("gate held for starts only: cpu 348036 > 200000 us/s"));
+        let open = View { growing_back: true, ..watched(400_000.0) };
         assert_eq!(
-            line(&Status { ramping: true, ..status(&open) }),
+            line(&open),
             "limit 3, out 3 (1 lease, 2 held), gate open: cpu 348036 of 400000 us/s, growing back after a hold, \
              beat 7 (1 missed)"
         );
+        let mut shared = free();
+        shared.clients.push(ClientView { id: 2, borrowed: true, held: 4, ..ClientView::default() });
+        shared.in_use = 7;
+        assert_eq!(line(&shared), "limit 3, out 7, here 3 (1 lease, 2 held), gate open");
+        let other = super::line(&shared, 2, Oddities::default());
+        assert_eq!(other, "limit 3, out 7, here 4 (the lease of the job around it, 4 held), gate open");
+    }
+
+    #[test]
+    fn reasons_to_wait() {
+        assert_eq!(why(&free(), 1), "all 3 of 3 jobs are in use");
+        assert_eq!(why(&watched(200_000.0), 1), "the gate is held: cpu 348036 > 200000 us/s");
+        let mut queue = free();
+        for id in [2, 3] {
+            queue.clients.push(ClientView { id, waits_s: Some(1.0), ..ClientView::default() });
+        }
+        assert_eq!(why(&queue, 2), "all 3 of 3 jobs are in use, 1 other waits too");
+        assert_eq!(why(&queue, 1), "all 3 of 3 jobs are in use, 2 others wait too");
     }
 }

@@ -102,17 +102,29 @@ impl Options {
     }
 }
 
-/// Reads words as getopt_long(3) does, up to `--`.
-pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
-    let mut edits = Edits::none(words.len());
-    let mut i = 0;
-    while i < words.len() && words[i] != b"--" {
-        let Some(found) = grammar.options.find(words[i]) else {
-            i += 1;
+/// An option that has an argument or could have one, as it stands among the words.
+pub(super) struct Seen<'a> {
+    pub(super) key: u8,
+    role: Role,
+    /// Its argument.
+    pub(super) value: Option<&'a [u8]>,
+    /// The word that it stands in, and where in that word it begins.
+    word: usize,
+    at: usize,
+    /// How many words it and its argument take.
+    used: usize,
+}
+
+/// Reads words as getopt_long(3) does, up to `--`, and tells each option that can have an argument.
+pub(super) fn each_option<'a>(grammar: &Grammar, words: &[&'a [u8]], mut tell: impl FnMut(Seen<'a>)) {
+    let mut word = 0;
+    while word < words.len() && words[word] != b"--" {
+        let Some(found) = grammar.options.find(words[word]) else {
+            word += 1;
             continue;
         };
         let role = (grammar.role)(found.key);
-        let next = words.get(i + 1).copied();
+        let next = words.get(word + 1).copied();
         let separate = match found.takes {
             _ if found.attached.is_some() => None,
             Takes::Word => next,
@@ -121,18 +133,28 @@ pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
         };
         let value = found.attached.or(separate);
         let used = 1 + usize::from(separate.is_some());
-        let leaves_the_pool = match role {
-            Role::Plain => false,
-            Role::Jobs => edits.jobs((grammar.jobs)(value)),
-            Role::Load => (grammar.load)(value),
-            Role::Jobserver => value.is_some(),
-            Role::Rest => break,
+        if matches!(role, Role::Rest) {
+            break;
+        }
+        tell(Seen { key: found.key, role, value, word, at: found.at, used });
+        word += used;
+    }
+}
+
+/// What becomes of the words, by what their options mean for the pool.
+pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
+    let mut edits = Edits::none(words.len());
+    each_option(grammar, words, |seen| {
+        let leaves_the_pool = match seen.role {
+            Role::Plain | Role::Rest => false,
+            Role::Jobs => edits.jobs((grammar.jobs)(seen.value)),
+            Role::Load => (grammar.load)(seen.value),
+            Role::Jobserver => seen.value.is_some(),
         };
         if leaves_the_pool {
-            edits.take_out(i, used, found.at);
+            edits.take_out(seen.word, seen.used, seen.at);
         }
-        i += used;
-    }
+    });
     edits
 }
 

@@ -3,12 +3,24 @@
 //! Knows the options of 4.3 and 4.4.1 (`src/main.c`: `switches`, `long_option_aliases`,
 //! `decode_switches`). Doesn't know how `MAKEFLAGS` is quoted.
 
-use super::getopt::{Grammar, Options, Role, Takes, scan};
+use super::getopt::{Grammar, Options, Role, Takes, each_option, scan};
 use super::{Edits, Jobs, limit};
 
 /// What becomes of the words of a command line, or of an unquoted `MAKEFLAGS`.
 pub(in crate::proto) fn edits(words: &[&[u8]]) -> Edits {
     scan(&GRAMMAR, words)
+}
+
+/// The value of the last option that names a jobserver: `--jobserver-auth`, or `--jobserver-fds` as it was called up to
+/// 4.1. Both fill one variable, and the last one counts (4.3 and 4.4.1).
+pub(in crate::proto) fn jobserver<'a>(words: &[&'a [u8]]) -> Option<&'a [u8]> {
+    let mut last = None;
+    each_option(&GRAMMAR, words, |seen| {
+        if matches!(seen.key, b'2' | b'8') && seen.value.is_some() {
+            last = seen.value;
+        }
+    });
+    last
 }
 
 /// GNU make: the union of 4.3 and 4.4.1 (which added jobserver-style, shuffle and temp-stdin; 4.3

@@ -1,0 +1,134 @@
+//! How a gate stands, as `status --json` prints it and the server tells it.
+//!
+//! Doesn't know where the figures come from, nor how people read them (`status`).
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One gate. Fields may be added, none is taken away.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct View {
+    /// The server's program version.
+    pub version: String,
+    /// The server's process id.
+    pub pid: u32,
+    /// Where it listens; empty for a run's own gate.
+    pub socket: String,
+    /// Seconds since its start.
+    pub uptime_s: f64,
+    /// The most jobs that may ever run.
+    pub jobs: u32,
+    /// How many may run now.
+    pub limit: u32,
+    /// Leases and tokens held.
+    pub in_use: u32,
+    /// The gate.
+    pub gate: GateView,
+    /// Each resource's pressure.
+    pub pressure: BTreeMap<String, PressureView>,
+    /// The beat.
+    pub heartbeat: BeatView,
+    /// Whether the limit is growing back after a hold.
+    pub growing_back: bool,
+    /// Each setting, and where it came from.
+    pub settings: BTreeMap<String, SettingView>,
+    /// Who has what.
+    pub clients: Vec<ClientView>,
+}
+
+/// Open, held, or just started anew.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateView {
+    /// `open`, `held` or `recovering`.
+    pub state: String,
+    /// What it holds back: `all` or `starts`.
+    pub hold: String,
+    /// What is over its threshold.
+    pub reasons: Vec<ReasonView>,
+}
+
+/// One resource over its threshold, in us per second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReasonView {
+    /// `cpu`, `io` or `memory`.
+    pub resource: String,
+    /// Its rate.
+    pub rate: f64,
+    /// Its threshold.
+    pub max: f64,
+}
+
+/// One resource's pressure, in us per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PressureView {
+    /// Unknown until two samples exist, where nobody watches it, or where the kernel has no PSI.
+    pub rate: Option<f64>,
+    /// The threshold.
+    pub max: Option<f64>,
+}
+
+/// The beat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BeatView {
+    /// Seconds between two.
+    pub interval_s: f64,
+    /// So far.
+    pub beats: u64,
+    /// Came too late to fire.
+    pub missed: u64,
+}
+
+/// A setting.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettingView {
+    /// As it would be typed.
+    pub value: String,
+    /// Who said so.
+    pub from: String,
+}
+
+/// One client.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientView {
+    /// Its number.
+    pub id: u64,
+    /// Its proxy's process.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// What it runs.
+    pub label: String,
+    /// `pipe`, `fifo` or `exec`.
+    pub style: String,
+    /// Tokens leased.
+    pub lease: u32,
+    /// It runs on the payment of the job that it was started in.
+    pub borrowed: bool,
+    /// Its lease was granted above the limit, because it had waited too long.
+    pub overdue: bool,
+    /// Tokens that its tree may hold.
+    pub allotment: u32,
+    /// Tokens that it holds.
+    pub held: u32,
+    /// Held above the allotment.
+    pub owed: u32,
+    /// It could use more than it has.
+    pub wants: bool,
+    /// Job control has stopped it.
+    pub stopped: bool,
+    /// Seconds that it has waited for its lease; none: it doesn't wait.
+    pub waits_s: Option<f64>,
+    /// The most that it may have.
+    pub cap: Option<u32>,
+    /// Its share.
+    pub weight: u32,
+    /// Seconds since it came.
+    pub age_s: f64,
+}

@@ -1,0 +1,326 @@
+//! What proxies and the server say to each other: one JSON object a line, the first one with the protocol's version.
+//!
+//! Doesn't know sockets, nor what is done about a message. Unknown fields are passed over, so that a newer minor version
+//! may add some; another major version isn't spoken to.
+
+use super::view::View;
+use crate::policy::account;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The protocol, `major.minor`.
+pub const PROTOCOL: &str = "1.0";
+
+/// The longest line that is taken.
+pub const LONGEST_LINE: usize = 64 * 1024;
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The first line.
+    Hello(Box<Hello>),
+    /// How the client's endpoint stands.
+    Report(Report),
+    /// A lease that was granted is in use: the command is being started.
+    Started,
+    /// The command was started, as this process: what else is a child of the client's is an orphan, whose job has ended.
+    Command {
+        /// Its process id, as the client sees it.
+        pid: i32,
+    },
+    /// Job control stopped the tree.
+    Stopped,
+    /// The tree goes on.
+    Continued,
+    /// Asks for a `Status`.
+    Status,
+    /// Asks why it waits: a `Why`.
+    Why,
+    /// Changes the running gate.
+    Set(BTreeMap<String, String>),
+}
+
+/// Who a client is and what it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hello {
+    /// `major.minor`.
+    pub protocol: String,
+    /// The program's version, for people.
+    pub version: String,
+    /// Nothing is asked for but answers to `Status` and `Set`.
+    pub asks_only: bool,
+    /// The sender's own idea of its process id, for people; what counts is what the kernel says.
+    pub pid: i32,
+    /// For people.
+    pub label: String,
+    /// `pipe`, `fifo` or `exec`, for people.
+    pub style: String,
+    /// What it pays before it starts.
+    pub lease: LeaseAsked,
+    /// The most of the jobs that it may have, its lease counted in.
+    pub cap: Option<u32>,
+    /// Its share beside others, 1 where it isn't said.
+    pub weight: Option<u32>,
+    /// Seconds after which its lease is granted above the limit; 0: never.
+    pub max_wait_s: Option<f64>,
+    /// What it wishes of a gate that exists for its clients.
+    pub wishes: WishesSaid,
+    /// It runs inside a paid job; counts only where the server can't see its ancestors.
+    pub inside: bool,
+    /// Another process whose descendants are this client's tree.
+    pub bound_to: Option<i32>,
+    /// Nobody waits for a token there yet: an interactive shell.
+    pub idle: bool,
+    /// What it has from a server that is gone.
+    pub claim: Option<Claim>,
+    /// The last `set` that it was told of.
+    pub set: BTreeMap<String, String>,
+}
+
+/// What a client pays for its implicit slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseAsked {
+    /// Nothing: an interactive shell.
+    #[default]
+    Nothing,
+    /// One that somebody else has paid for already: counted at once.
+    Counted,
+    /// At least `min` tokens, at most `max`; waited for.
+    Wait {
+        /// 1 or more.
+        min: u32,
+        /// `min` or more.
+        max: u32,
+    },
+}
+
+/// What a `run` asks of a gate that is its own or its user's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WishesSaid {
+    /// `-j`.
+    pub jobs: Option<u32>,
+    /// Thresholds by `cpu`, `io`, `memory`, in us per second.
+    pub max: BTreeMap<String, f64>,
+    /// `all` or `starts`.
+    pub hold: Option<String>,
+    /// Seconds.
+    pub heartbeat_s: Option<f64>,
+}
+
+/// What is out already when a client meets a new server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Claim {
+    /// Tokens leased.
+    pub lease: u32,
+    /// The lease was lent by the job it runs in.
+    pub borrowed: bool,
+    /// Tokens that its tree may hold.
+    pub allotment: u32,
+    /// Tokens that it holds.
+    pub held: u32,
+    /// Job control has stopped it.
+    pub stopped: bool,
+}
+
+/// How a client's endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The number of the allotment in force.
+    pub serial: u64,
+    /// Tokens held.
+    pub held: u32,
+    /// What is known of its appetite, if that is news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub appetite: Option<Appetite>,
+}
+
+/// How many tokens a tree could use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Appetite {
+    /// It took all it was allotted.
+    Full,
+    /// It left some standing for its patience, and used so many meanwhile.
+    Slack(u32),
+}
+
+impl From<Report> for account::Report {
+    fn from(said: Report) -> account::Report {
+        let appetite = said.appetite.map(|appetite| match appetite {
+            Appetite::Full => account::Appetite::Full,
+            Appetite::Slack(used) => account::Appetite::Slack(used),
+        });
+        account::Report { serial: said.serial, held: said.held, appetite }
+    }
+}
+
+impl From<Claim> for account::Claim {
+    fn from(said: Claim) -> account::Claim {
+        let Claim { lease, borrowed, allotment, held, stopped } = said;
+        account::Claim { lease, borrowed, allotment, held, stopped }
+    }
+}
+
+/// What the server says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The answer to `Hello`.
+    Welcome(Welcome),
+    /// It isn't spoken to, and why.
+    Refused {
+        /// A sentence.
+        why: String,
+        /// It is what was asked for that can't be, at no gate.
+        #[serde(default)]
+        request: bool,
+    },
+    /// The lease is there.
+    Granted(Granted),
+    /// The tree may hold so many.
+    Allot {
+        /// Tokens.
+        tokens: u32,
+        /// What a report names once this is in force.
+        serial: u64,
+        /// Somebody else waits for tokens: appetite is to be watched closely.
+        #[serde(default)]
+        pressed: bool,
+    },
+    /// Why it waits.
+    Why {
+        /// A sentence.
+        why: String,
+    },
+    /// How things stand.
+    Status(Box<View>),
+    /// The `set` was done; also told to every client, to be remembered.
+    Set {
+        /// All that was ever set.
+        set: BTreeMap<String, String>,
+    },
+}
+
+/// The first line back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Welcome {
+    /// `major.minor`.
+    pub protocol: String,
+    /// The client's number.
+    pub id: u64,
+    /// What the user should know, each once.
+    pub notices: Vec<String>,
+}
+
+/// A lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Granted {
+    /// How many tokens, a borrowed one counted in.
+    pub tokens: u32,
+    /// One of them is lent by the job it runs in.
+    pub borrowed: bool,
+}
+
+/// Whether that protocol's major version is ours.
+pub fn is_spoken(protocol: &str) -> bool {
+    let major = |text: &str| text.split('.').next().map(str::to_owned);
+    major(protocol) == major(PROTOCOL)
+}
+
+/// One line, its end included.
+pub fn line(message: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("messages have text keys and finite numbers");
+    line.push(b'\n');
+    line
+}
+
+/// Reads one line. `Ok(None)`: a message that a newer version knows; the error: not a message at all.
+pub fn read<M: serde::de::DeserializeOwned>(line: &[u8]) -> Result<Option<M>, String> {
+    match serde_json::from_slice(line) {
+        Ok(message) => Ok(Some(message)),
+        Err(error) => match serde_json::from_slice::<serde_json::Value>(line) {
+            Ok(serde_json::Value::Object(_) | serde_json::Value::String(_)) if error.is_data() => Ok(None),
+            Ok(_) | Err(_) => Err(error.to_string()),
+        },
+    }
+}
+
+/// Splits what comes over a socket into lines.
+#[derive(Debug, Default)]
+pub struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes bytes in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The next whole line, without its end.
+    pub fn next_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.0.iter().position(|&byte| byte == b'\n')?;
+        let mut line: Vec<u8> = self.0.drain(..=end).collect();
+        line.pop();
+        Some(line)
+    }
+
+    /// Whether a line has begun and not ended.
+    pub fn is_amid(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Whether the one that has begun is longer than any may be.
+    pub fn is_too_long(&self) -> bool {
+        self.0.len() > LONGEST_LINE && !self.0.contains(&b'\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_way() {
+        let requests = [
+            Request::Hello(Box::new(Hello {
+                protocol: PROTOCOL.into(),
+                lease: LeaseAsked::Wait { min: 1, max: 4 },
+                claim: Some(Claim { lease: 1, held: 3, ..Claim::default() }),
+                set: [("jobs".to_owned(), "4".to_owned())].into(),
+                ..Hello::default()
+            })),
+            Request::Report(Report { serial: 3, held: 2, appetite: Some(Appetite::Slack(1)) }),
+            Request::Started,
+            Request::Status,
+        ];
+        let mut lines = Lines::default();
+        for request in &requests {
+            let text = line(request);
+            let (first, second) = text.split_at(text.len() / 2);
+            lines.push(first);
+            assert!(lines.is_amid() && lines.next_line().is_none());
+            lines.push(second);
+            assert_eq!(read::<Request>(&lines.next_line().unwrap()), Ok(Some(request.clone())));
+        }
+        assert!(!lines.is_amid());
+    }
+
+    #[test]
+    fn what_is_newer_is_passed_over_and_garbage_is_not() {
+        let report = r#"{"report":{"serial":3,"held":2,"mood":"good"}}"#;
+        let known = Request::Report(Report { serial: 3, held: 2, appetite: None });
+        assert_eq!(read::<Request>(report.as_bytes()), Ok(Some(known)));
+        assert_eq!(read::<Request>(br#"{"dance":{"steps":3}}"#), Ok(None));
+        assert_eq!(read::<Request>(br#""dance""#), Ok(None));
+        for garbage in ["", "{", "7", "GET / HTTP/1.1", "{\"report\":\u{0}}"] {
+            assert!(read::<Request>(garbage.as_bytes()).is_err(), "{garbage:?}");
+        }
+        assert!(is_spoken("1.7") && !is_spoken("2.0") && !is_spoken("") && !is_spoken("10"));
+    }
+}
