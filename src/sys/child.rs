@@ -49,6 +49,13 @@ pub enum Change {
     Continued,
 }
 
+/// Whoever is orphaned below us becomes our child, not init's (prctl(2), PR_SET_CHILD_SUBREAPER): so a job that forks twice
+/// and takes a session of its own can still be seen to be one of ours.
+pub fn adopt_orphans(adopt: bool) {
+    // Since Linux 3.4; without it such a job is a stranger.
+    let _ = nix::sys::prctl::set_child_subreaper(adopt);
+}
+
 /// Starts the command with `variables` set over the environment and `inherited` left open to it.
 ///
 /// Everything else is as our caller had it: process group, terminal, signal mask, ignored signals, umask, limits.
@@ -81,10 +88,15 @@ pub fn start(
     Ok(Child { pid: Pid::from_raw(pid as i32) })
 }
 
-/// Becomes the command, with nothing of ours. Only returns with exec's error.
-pub fn become_command(command: &CommandLine, original: &Original) -> io::Error {
+/// Becomes the command, with `variables` and nothing else of ours. Only returns with exec's error.
+pub fn become_command(
+    command: &CommandLine,
+    variables: &[(&str, OsString)],
+    original: &Original,
+) -> io::Error {
     let original = original.clone();
     let mut child = Command::new(&command.program);
+    child.envs(variables.iter().map(|(name, value)| (name, value)));
     // SAFETY: without a fork, just before exec, in a process of one thread: anything may be called.
     unsafe { child.args(&command.args).pre_exec(move || original.restore()) };
     child.exec()
@@ -138,6 +150,26 @@ impl Child {
                 }))
             }
             _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Reaps the orphans that have ended; `but`: another child, which is somebody else's to reap.
+    pub fn reap_orphans(&self, but: Option<i32>) {
+        loop {
+            // SAFETY: all of its fields are integers.
+            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            // SAFETY: the kernel writes one siginfo; nothing is reaped by this.
+            if unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) } < 0 {
+                return;
+            }
+            // SAFETY: waitid fills in this part of it, with zero where nobody has ended.
+            let pid = unsafe { info.si_pid() };
+            if pid == 0 || pid == self.pid() || Some(pid) == but {
+                return;
+            }
+            // SAFETY: a child of ours that has ended, and that nobody else waits for.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
         }
     }
 

@@ -5,6 +5,11 @@
 use crate::policy::time::Moment;
 use std::time::Instant;
 
+/// Waits.
+pub fn pause(time: std::time::Duration) {
+    std::thread::sleep(time);
+}
+
 /// A running clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);

@@ -46,6 +46,22 @@ pub fn place_high(fd: OwnedFd) -> io::Result<OwnedFd> {
     Ok(high)
 }
 
+/// Takes over a descriptor that our caller left open at `number` for us, and sets close-on-exec on it.
+pub fn own_inherited(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on a number; EBADF where nothing is open there.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: open, as just seen, and by its caller's promise ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Writes one line, and closes.
+pub fn write_line(fd: OwnedFd, line: &str) -> io::Result<()> {
+    use std::io::Write;
+    std::fs::File::from(fd).write_all(format!("{line}\n").as_bytes())
+}
+
 /// Sets O_NONBLOCK on the description behind `fd`, and leaves its other flags.
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);

@@ -116,6 +116,51 @@ impl Signals {
     }
 }
 
+/// What a server is told by signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerSignal {
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM, SIGINT.
+    End,
+}
+
+/// A server's signals, blocked and readable here instead.
+#[derive(Debug)]
+pub struct ServerSignals(SignalFd);
+
+impl ServerSignals {
+    /// Blocks them from here on. A client that went away is no reason to die of SIGPIPE: Rust's start-up ignores it.
+    pub fn take() -> io::Result<ServerSignals> {
+        let mut set = SigSet::empty();
+        [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT].into_iter().for_each(|signal| set.add(signal));
+        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+        Ok(ServerSignals(descriptor))
+    }
+
+    /// The descriptor that becomes readable when a signal came.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The next signal, or `None`.
+    pub fn next(&self) -> Option<ServerSignal> {
+        let info = self.0.read_signal().ok()??;
+        let reload = info.ssi_signo == Signal::SIGHUP as u32;
+        Some(if reload { ServerSignal::Reload } else { ServerSignal::End })
+    }
+}
+
+/// All dispositions default, nothing blocked: as init would start a program. Async-signal-safe.
+pub(super) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is no handler; numbers that can't be changed fail without harm.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
 fn disposition(signal: Signal) -> libc::sighandler_t {
     // SAFETY: with a null new action sigaction(2) only writes the present one.
     unsafe {

@@ -40,6 +40,11 @@ impl Witness {
         }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// Whether the signal, just received, went to the whole group.
     pub fn saw(&self, arrival: &Arrival) -> bool {
         self.ask(arrival.signal).unwrap_or(false)

@@ -1,0 +1,183 @@
+//! Processes as `/proc` shows them: the line of one's ancestors, who is stopped, who still lives.
+//!
+//! Doesn't know jobs. All hangs from a root folder, `/proc` mostly: a test is a folder. What can't be read (it has ended,
+//! or `hidepid` hides it) isn't there.
+
+use crate::proto::ancestry::{Ancestor, Stat};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Where the kernel shows processes.
+pub const PROC: &str = "/proc";
+
+/// A line longer than this is cut: nobody nests builds so deep, and each step costs a read.
+const MOST_STEPS: usize = 64;
+
+/// The process and its ancestors, up to pid 1 or to the first that can't be read; 64 at the most, the process included.
+/// Empty where it can't be read itself.
+///
+/// A parent that started after its child isn't its parent: that one ended between two readings, and another process got
+/// its pid.
+pub fn chain(root: &Path, pid: i32) -> Vec<Ancestor> {
+    let mut chain: Vec<Ancestor> = Vec::new();
+    let mut next = pid;
+    while next > 0 && chain.len() < MOST_STEPS {
+        let Some(stat) = stat(root, next) else { break };
+        if chain.last().is_some_and(|child| child.start < stat.start) {
+            break;
+        }
+        chain.push(Ancestor { pid: next, start: stat.start, name: stat.name });
+        next = stat.parent;
+    }
+    chain
+}
+
+/// Whether the process is stopped by job control (`T`; not by a debugger).
+pub fn is_stopped(root: &Path, pid: i32) -> bool {
+    stat(root, pid).is_some_and(|stat| stat.state == b'T')
+}
+
+/// Whether the process with this pid is the one that started at `start` (clock ticks since boot), and hasn't ended. One
+/// that waits for its parent to take its status has; so has, as seen here, one whose first thread alone has ended.
+pub fn is_alive_since(root: &Path, pid: i32, start: u64) -> bool {
+    stat(root, pid).is_some_and(|stat| stat.start == start && !matches!(stat.state, b'Z' | b'X' | b'x'))
+}
+
+fn stat(root: &Path, pid: i32) -> Option<Stat> {
+    // All of it at once: a line is read for each ancestor of each client that comes, and a name of 16 bytes, escaped, and
+    // fifty numbers are shorter than this.
+    let mut line = [0; 2048];
+    let length = File::open(root.join(pid.to_string()).join("stat")).ok()?.read(&mut line).ok()?;
+    Stat::parse(&line[..length])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
+    use std::os::unix::fs::symlink;
+    use std::process::{Child, Command, Stdio};
+
+    /// A folder as `/proc`, of (pid, name, state, parent, start).
+    fn folder(processes: &[(i32, &str, char, i32, u64)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (pid, name, state, parent, start) in processes {
+            let process = root.path().join(pid.to_string());
+            std::fs::create_dir(&process).unwrap();
+            let between = "1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0";
+            let stat = format!("{pid} ({name}) {state} {parent} {between} {start} 1 1\n");
+            std::fs::write(process.join("stat"), stat).unwrap();
+        }
+        root
+    }
+
+    fn pids(root: &Path, pid: i32) -> Vec<i32> {
+        chain(root, pid).iter().map(|ancestor| ancestor.pid).collect()
+    }
+
+    #[test]
+    fn goes_up_to_pid_1_or_to_what_cant_be_read() {
+        let root = folder(&[
+            (1, "init", 'S', 0, 5),
+            (20, "make) R 1 (", 'S', 1, 50),
+            (30, "sh", 'R', 20, 50),
+            (40, "cc", 'R', 39, 60),
+            (50, "older parent", 'R', 30, 49),
+            (60, "its own parent", 'R', 60, 70),
+        ]);
+        let root = root.path();
+        let ancestor = |pid, start, name: &str| Ancestor { pid, start, name: name.into() };
+        let line = [ancestor(30, 50, "sh"), ancestor(20, 50, "make) R 1 ("), ancestor(1, 5, "init")];
+        assert_eq!(chain(root, 30), line);
+        assert_eq!(pids(root, 40), [40], "its parent has ended");
+        assert_eq!(pids(root, 50), [50], "its parent has ended, and the pid is another's");
+        assert_eq!(pids(root, 60).len(), MOST_STEPS, "a loop ends");
+        assert!(pids(root, 2).is_empty());
+        assert!(pids(root, 0).is_empty());
+        assert!(pids(root, -1).is_empty());
+        assert!(pids(&root.join("nothing"), 1).is_empty());
+        std::fs::write(root.join("20/stat"), "20 (make").unwrap();
+        assert_eq!(pids(root, 30), [30]);
+    }
+
+    #[test]
+    fn states() {
+        let states = ['R', 'S', 'D', 'I', 'T', 't', 'Z', 'X', 'x'];
+        let processes: Vec<_> = (1..).zip(states).map(|(pid, state)| (pid, "p", state, 0, 5)).collect();
+        let root = folder(&processes);
+        let those = |is: &dyn Fn(i32) -> bool| -> String {
+            (1..).zip(states).filter(|&(pid, _)| is(pid)).map(|(_, state)| state).collect()
+        };
+        assert_eq!(those(&|pid| is_stopped(root.path(), pid)), "T");
+        assert_eq!(those(&|pid| is_alive_since(root.path(), pid, 5)), "RSDITt");
+        assert_eq!(those(&|pid| is_alive_since(root.path(), pid, 4)), "");
+        assert!(!is_stopped(root.path(), 99) && !is_alive_since(root.path(), 99, 5));
+    }
+
+    /// A real process that ends with its guard.
+    struct Waiting(Child);
+
+    impl Waiting {
+        /// `cat` under a name, waiting for an end of file.
+        fn under_name(folder: &Path, name: &str) -> Waiting {
+            let program = folder.join(name);
+            symlink("/bin/cat", &program).unwrap();
+            Waiting(Command::new(program).stdin(Stdio::piped()).spawn().unwrap())
+        }
+
+        fn pid(&self) -> i32 {
+            self.0.id() as i32
+        }
+
+        /// Sends a signal and waits for what comes of it, which stays to be waited for again.
+        fn signal(&self, signal: Signal, outcome: WaitPidFlag) {
+            let pid = Pid::from_raw(self.pid());
+            kill(pid, signal).unwrap();
+            waitid(Id::Pid(pid), outcome | WaitPidFlag::WNOWAIT).unwrap();
+        }
+    }
+
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_real_process_and_its_ancestors() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "a) T 1 (\n";
+        let process = Waiting::under_name(folder.path(), name);
+        let line = chain(Path::new(PROC), process.pid());
+        assert_eq!((line[0].pid, &line[0].name[..]), (process.pid(), name.as_bytes()));
+        let ours = nix::unistd::getpid().as_raw();
+        let parent = nix::unistd::getppid().as_raw();
+        assert_eq!(line[1].pid, ours);
+        assert!(line[1].start <= line[0].start);
+        assert_eq!(line.get(2).map_or(0, |ancestor| ancestor.pid), parent);
+        assert_eq!(chain(Path::new(PROC), ours)[0], line[1]);
+    }
+
+    #[test]
+    fn a_real_process_stops_goes_on_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Waiting::under_name(folder.path(), "cat");
+        let (root, pid) = (Path::new(PROC), process.pid());
+        let start = chain(root, pid)[0].start;
+        let seen = || (is_stopped(root, pid), is_alive_since(root, pid, start));
+        assert_eq!(seen(), (false, true));
+        assert!(!is_alive_since(root, pid, start + 1), "another of that pid");
+        process.signal(Signal::SIGSTOP, WaitPidFlag::WSTOPPED);
+        assert_eq!(seen(), (true, true));
+        process.signal(Signal::SIGCONT, WaitPidFlag::WCONTINUED);
+        assert_eq!(seen(), (false, true));
+        process.signal(Signal::SIGKILL, WaitPidFlag::WEXITED);
+        assert_eq!(seen(), (false, false), "ended, its status not yet taken");
+        process.0.wait().unwrap();
+        assert_eq!(seen(), (false, false));
+    }
+}

@@ -1,0 +1,142 @@
+//! A process in the background that outlives the one that started it, until another process ends.
+//!
+//! Doesn't know what it does.
+
+use super::notify::reset_signals;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{ForkResult, Pid, fork, getppid};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+/// What the process in the background is called; `jobgate env --stop` ends nothing else.
+const NAME: &std::ffi::CStr = c"jg-attach";
+
+/// Which of the two one is.
+pub enum Side {
+    /// In front: it reads how the start went.
+    Front(Line),
+    /// In the background: it says so.
+    Back(Line),
+}
+
+/// Between the two.
+pub struct Line(UnixStream);
+
+impl Line {
+    /// What the other side wrote until it closed.
+    pub fn read(mut self) -> io::Result<String> {
+        let mut text = String::new();
+        self.0.read_to_string(&mut text)?;
+        if text.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
+    }
+
+    /// Writes, and says no more.
+    pub fn write(&self, text: &str) {
+        let _ = (&self.0).write_all(text.as_bytes());
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Goes on in two processes. The one in the background has a session of its own, standard descriptors on /dev/null, the
+/// root folder, and none of our caller's descriptors or signal state: a `$(...)` around us doesn't wait for it.
+pub fn split() -> io::Result<Side> {
+    let (front, back) = UnixStream::pair()?;
+    // SAFETY: this process has one thread, so the child may do anything.
+    if let ForkResult::Parent { child } = unsafe { fork() }? {
+        drop(back);
+        let _ = nix::sys::wait::waitpid(child, None);
+        return Ok(Side::Front(Line(front)));
+    }
+    drop(front);
+    nix::unistd::setsid()?;
+    // SAFETY: as above; its parent ends now, so that it is nobody's child.
+    if let ForkResult::Parent { .. } = unsafe { fork() }? {
+        // SAFETY: ends the process without running anything of its parent's.
+        unsafe { libc::_exit(0) };
+    }
+    reset_signals();
+    let _ = nix::sys::prctl::set_name(NAME);
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    // Closed first: what our caller left open elsewhere is none of ours.
+    close_others(&[back.as_raw_fd(), null.as_raw_fd()]);
+    for standard in 0..3 {
+        // SAFETY: dup2 onto the standard descriptors, which nothing here owns.
+        unsafe { libc::dup2(null.as_raw_fd(), standard) };
+    }
+    nix::unistd::chdir("/")?;
+    Ok(Side::Back(Line(back)))
+}
+
+/// Closes all descriptors from 3 on that nothing of ours owns: those that are inherited.
+fn close_others(kept: &[i32]) {
+    let mut kept: Vec<i32> = kept.to_vec();
+    kept.extend(bound_descriptor());
+    kept.sort_unstable();
+    let mut first = 3;
+    for kept in kept.into_iter().chain([i32::MAX]) {
+        if first < kept {
+            // SAFETY: closes numbers only; all that this process uses are kept. A raw call, for libc's isn't everywhere.
+            unsafe { libc::syscall(libc::SYS_close_range, first, kept - 1, 0) };
+        }
+        first = kept.saturating_add(1);
+    }
+}
+
+std::thread_local! {
+    /// The one pidfd that must survive `split`.
+    static BOUND: std::cell::Cell<i32> = const { std::cell::Cell::new(-1) };
+}
+
+fn bound_descriptor() -> Option<i32> {
+    Some(BOUND.get()).filter(|&fd| fd >= 0)
+}
+
+/// Another process, whose end can be waited for.
+#[derive(Debug)]
+pub struct Bound {
+    pid: i32,
+    descriptor: OwnedFd,
+}
+
+impl Bound {
+    /// By its pidfd (pidfd_open(2), Linux 5.3): no other process that gets its pid later is taken for it.
+    pub fn to(pid: i32) -> Result<Bound, (i32, io::Error)> {
+        // SAFETY: takes numbers.
+        let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        if raw < 0 {
+            return Err((pid, io::Error::last_os_error()));
+        }
+        BOUND.set(raw as i32);
+        // SAFETY: just made, and ours alone.
+        Ok(Bound { pid, descriptor: unsafe { OwnedFd::from_raw_fd(raw as i32) } })
+    }
+
+    /// Which.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The descriptor that becomes readable when it has ended.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Who has started us.
+pub fn caller() -> i32 {
+    getppid().as_raw()
+}
+
+/// What a process is called.
+pub fn name_of(pid: i32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// Ends a process in the background, if it is one of these; whether it was.
+pub fn end(pid: i32) -> bool {
+    let is_one = name_of(pid).is_some_and(|name| name.as_bytes() == NAME.to_bytes());
+    pid > 0 && is_one && kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok()
+}

@@ -1,0 +1,317 @@
+//! The sockets where a gate listens: which may be used, who is at the other end, and how a gate is started on demand.
+//!
+//! Doesn't know what is said over them.
+
+use super::folder;
+use super::notify::reset_signals;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{ForkResult, fork, geteuid};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where the host's own gate listens.
+const OF_THE_HOST: &str = "/run/jobgate/socket";
+
+/// `sun_path` has 108 bytes, the final zero counted in (unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// The lock is held for the time of a bind; who can't have it for so long is told.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The descriptor that a server started on demand finds its socket at.
+const LISTENER: i32 = 3;
+
+/// A socket that may be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its path.
+    pub socket: PathBuf,
+    /// A gate may be started there where none listens.
+    pub may_start: bool,
+}
+
+/// Where to look for a gate: the one that was `named`, or the host's, then one's own.
+///
+/// The error is about the named one, or says that there is no folder for one's own.
+pub fn places(named: Option<&Path>) -> Result<Vec<Place>, String> {
+    if let Some(socket) = named {
+        return Ok(vec![named_place(socket)?]);
+    }
+    let mut places = Vec::new();
+    if Path::new(OF_THE_HOST).exists() && is_guarded(Path::new(OF_THE_HOST)) {
+        places.push(Place { socket: OF_THE_HOST.into(), may_start: false });
+    }
+    match folder::own_folder() {
+        Ok(folder) => places.push(Place { socket: folder.join("socket"), may_start: true }),
+        Err(error) if places.is_empty() => return Err(error.to_string()),
+        Err(_) => {}
+    }
+    Ok(places)
+}
+
+/// Where `serve` listens if nothing was named: root for the whole host, others for themselves.
+pub fn place_to_serve() -> Result<Option<Place>, String> {
+    if geteuid().is_root() {
+        return named_place_of(Path::new(OF_THE_HOST), 0o755).map(Some);
+    }
+    Ok(places(None)?.into_iter().find(|place| place.may_start))
+}
+
+/// Anybody may connect to the host's gate, which looks who it is; to others their owner alone.
+pub fn mode_for(socket: &Path) -> u32 {
+    if socket == Path::new(OF_THE_HOST) { 0o666 } else { 0o600 }
+}
+
+fn named_place(socket: &Path) -> Result<Place, String> {
+    named_place_of(socket, 0o700)
+}
+
+fn named_place_of(socket: &Path, mode: u32) -> Result<Place, String> {
+    let name = socket.display();
+    if !socket.is_absolute() {
+        return Err(format!("the socket '{name}' must be an absolute path"));
+    }
+    if socket.as_os_str().len() > LONGEST_PATH {
+        return Err(format!("the socket '{name}' has too long a path: {LONGEST_PATH} bytes at the most"));
+    }
+    let folder = socket.parent().filter(|folder| folder.parent().is_some());
+    let Some(folder) = folder else { return Err(format!("the socket '{name}' must lie in a folder")) };
+    if !folder.exists() {
+        match std::fs::DirBuilder::new().mode(mode).create(folder) {
+            Ok(()) => {}
+            // Somebody was quicker.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("the socket '{name}': can't make its folder: {error}")),
+        }
+    }
+    let own = std::fs::metadata(folder)
+        .is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0);
+    Ok(Place { socket: socket.to_owned(), may_start: own })
+}
+
+/// Nobody but root or we can have put another socket there.
+fn is_guarded(socket: &Path) -> bool {
+    let trusted = |uid| uid == 0 || uid == geteuid().as_raw();
+    let folder = socket.parent().and_then(|folder| std::fs::symlink_metadata(folder).ok());
+    folder.is_some_and(|meta| meta.is_dir() && trusted(meta.uid()) && meta.mode() & 0o022 == 0)
+}
+
+/// Connects to a gate, which is started where none listens and that may be.
+pub fn connect(place: &Place) -> io::Result<UnixStream> {
+    match UnixStream::connect(&place.socket) {
+        Err(error) if place.may_start && is_absent(&error) => start_and_connect(&place.socket),
+        connected => connected,
+    }
+}
+
+/// Nobody listens there.
+pub fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
+    let lock = lock(socket, LOCK_PATIENCE)?;
+    // Somebody may have started one while we waited.
+    match UnixStream::connect(socket) {
+        Err(error) if is_absent(&error) => {}
+        connected => return connected,
+    }
+    // One that ended without clients has taken its socket away.
+    let died = identity(socket).is_some();
+    let listener = bind(socket, 0o600)?;
+    spawn(socket, &listener, died)?;
+    drop(lock);
+    UnixStream::connect(socket)
+}
+
+/// The lock under which a socket comes and goes.
+pub fn lock(socket: &Path, patience: Duration) -> io::Result<Flock<File>> {
+    let path = beside(socket, "lock");
+    let mut options = File::options();
+    options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
+    let mut file = options.open(&path).map_err(|error| named(&path, &error))?;
+    let end = Instant::now() + patience;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, nix::Error::EWOULDBLOCK | nix::Error::EINTR)) if Instant::now() < end => file = back,
+            Err((_, error)) => return Err(named(&path, &error.into())),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn beside(socket: &Path, ending: &str) -> PathBuf {
+    let mut name = socket.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Listens at `socket`, of this mode, in the place of whatever was there. It gets its name only once it listens. To be
+/// called under the lock.
+pub fn bind(socket: &Path, mode: u32) -> io::Result<UnixListener> {
+    let unnamed = beside(socket, "new");
+    let _ = std::fs::remove_file(&unnamed);
+    let bound = UnixListener::bind(&unnamed).and_then(|listener| {
+        std::fs::set_permissions(&unnamed, PermissionsExt::from_mode(mode))?;
+        std::fs::rename(&unnamed, socket)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| {
+        let _ = std::fs::remove_file(&unnamed);
+        named(socket, &error)
+    })
+}
+
+/// What tells a socket's file from another that has taken its place.
+pub fn identity(socket: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(socket).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Takes the socket's name away, if it is still this one's. To be called under the lock.
+pub fn unbind(socket: &Path, identity_then: Option<(u64, u64)>) {
+    if identity_then.is_some() && identity(socket) == identity_then {
+        let _ = std::fs::remove_file(socket);
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process; 0 where our pid namespace doesn't see it.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// Who connected, as the kernel noted it then (SO_PEERCRED, unix(7)).
+pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
+    let credentials = getsockopt(stream, PeerCredentials)?;
+    Ok(Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() })
+}
+
+/// Starts `jobgate serve` for `listener`: nobody's child, with nothing of ours: no terminal, no descriptor (a caller
+/// that reads our output would wait for its end), no signal state, no environment.
+fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::Result<()> {
+    let text = |text: &[u8]| CString::new(text).map_err(io::Error::other);
+    let program = text(b"/proc/self/exe")?;
+    let mut words = vec![text(b"jobgate")?, text(b"serve")?, text(b"--on-demand")?, text(b"--socket")?];
+    words.push(text(socket.as_os_str().as_bytes())?);
+    if died {
+        words.push(text(b"--recovering")?);
+    }
+    let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
+    // SAFETY: this process has one thread; the child makes system calls only and ends by exec or _exit.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            let _ = nix::sys::wait::waitpid(child, None);
+            Ok(())
+        }
+        ForkResult::Child => {
+            let _ = nix::unistd::setsid();
+            // SAFETY: as above; its parent ends now, so that it is nobody's child, whoever adopts it.
+            if matches!(unsafe { fork() }, Ok(ForkResult::Child)) {
+                become_server(&program, &argv, &null, listener);
+            }
+            // SAFETY: ends the process without running anything of its parent's.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+/// Only system calls: we are a fork.
+fn become_server(program: &CStr, argv: &[*const libc::c_char], null: &OwnedFd, listener: &UnixListener) {
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    // SAFETY: dup2 onto numbers that nothing of this process uses any more; close_range and exec take no memory but what
+    // outlives them.
+    unsafe {
+        let kept = libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD, 10);
+        let null = libc::fcntl(null.as_raw_fd(), libc::F_DUPFD, 10);
+        for standard in 0..LISTENER {
+            libc::dup2(null, standard);
+        }
+        libc::dup2(kept, LISTENER);
+        libc::syscall(libc::SYS_close_range, LISTENER + 1, u32::MAX, 0);
+        libc::chdir(c"/".as_ptr());
+        libc::umask(0o077);
+        reset_signals();
+        libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr());
+    }
+}
+
+/// In a server started on demand: the socket that it was given.
+pub fn given_listener() -> io::Result<UnixListener> {
+    // A name for people: we were started as /proc/self/exe.
+    let _ = nix::sys::prctl::set_name(c"jobgate");
+    super::descriptor::own_inherited(LISTENER).map(UnixListener::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_socket_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("new/socket");
+        assert_eq!(named_place(&inside), Ok(Place { socket: inside.clone(), may_start: true }));
+        assert_eq!(std::fs::metadata(inside.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(
+            !named_place(&folder.path().join("socket")).unwrap().may_start,
+            "others could take its place"
+        );
+        let long = folder.path().join("x".repeat(108));
+        for (bad, why) in
+            [(Path::new("x"), "absolute"), (&long, "too long"), (Path::new("/socket"), "in a folder")]
+        {
+            let said = named_place(bad).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_socket_is_taken_away_only_by_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let _first = bind(&socket, 0o600).unwrap();
+        let first = identity(&socket);
+        let _second = bind(&socket, 0o600).unwrap();
+        unbind(&socket, first);
+        assert!(UnixStream::connect(&socket).is_ok(), "the second's is still there");
+        unbind(&socket, identity(&socket));
+        assert!(is_absent(&UnixStream::connect(&socket).unwrap_err()));
+    }
+
+    #[test]
+    fn the_lock_is_had_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let held = lock(&socket, Duration::ZERO).unwrap();
+        assert!(lock(&socket, Duration::ZERO).is_err());
+        drop(held);
+        assert!(lock(&socket, Duration::ZERO).is_ok());
+    }
+}

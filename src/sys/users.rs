@@ -1,0 +1,91 @@
+//! Users and groups as the system's databases know them.
+//!
+//! Doesn't know what a user may do. A look-up may ask a directory over the network and take its time: not a thing for an
+//! event that comes often.
+
+use crate::proto::config::Name;
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use std::ffi::CString;
+
+/// The uid of a user. A number is taken as it is, known or not; for an unknown name the error names it.
+pub fn uid_of(user: &Name) -> Result<u32, String> {
+    match user {
+        Name::Number(uid) => Ok(*uid),
+        Name::Text(name) => match User::from_name(name) {
+            Ok(Some(user)) => Ok(user.uid.as_raw()),
+            Ok(None) => Err(format!("there is no user '{name}'")),
+            Err(error) => Err(format!("user '{name}' can't be looked up: {}", error.desc())),
+        },
+    }
+}
+
+/// The gid of a group, likewise.
+pub fn gid_of(group: &Name) -> Result<u32, String> {
+    match group {
+        Name::Number(gid) => Ok(*gid),
+        Name::Text(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            Ok(None) => Err(format!("there is no group '{name}'")),
+            Err(error) => Err(format!("group '{name}' can't be looked up: {}", error.desc())),
+        },
+    }
+}
+
+/// Whose process this is.
+pub fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Whether a process of `uid`, whose own group is `primary_gid`, belongs to one of the groups `gids`: by that group, or by
+/// what the databases say of the user. A user who can't be looked up has no group but that one.
+pub fn is_member(uid: u32, primary_gid: u32, gids: &[u32]) -> bool {
+    if gids.contains(&primary_gid) {
+        return true;
+    }
+    if gids.is_empty() {
+        return false; // without a look-up
+    }
+    let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid)) else { return false };
+    let Ok(name) = CString::new(user.name) else { return false };
+    let groups = getgrouplist(&name, user.gid).unwrap_or_default();
+    groups.iter().copied().map(Gid::as_raw).any(|gid| gids.contains(&gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody has them on a machine for builds and tests.
+    const NOBODYS: u32 = 3_999_999_999;
+
+    fn text(name: &str) -> Name {
+        Name::Text(name.to_owned())
+    }
+
+    #[test]
+    fn names_and_numbers() {
+        assert_eq!(uid_of(&text("root")), Ok(0));
+        assert_eq!(gid_of(&text("root")), Ok(0));
+        assert_eq!(uid_of(&Name::Number(NOBODYS)), Ok(NOBODYS));
+        assert_eq!(gid_of(&Name::Number(NOBODYS)), Ok(NOBODYS));
+    }
+
+    #[test]
+    fn an_unknown_name_is_named() {
+        let unknown = text("no such-user");
+        assert_eq!(uid_of(&unknown), Err("there is no user 'no such-user'".to_owned()));
+        assert_eq!(gid_of(&unknown), Err("there is no group 'no such-user'".to_owned()));
+        let odd = uid_of(&text("a\0b"));
+        assert!(odd.is_err(), "{odd:?}");
+    }
+
+    #[test]
+    fn members_by_their_process_or_by_the_databases() {
+        let root = gid_of(&text("root")).unwrap();
+        assert!(is_member(0, NOBODYS, &[NOBODYS - 1, root]), "root's group in the databases");
+        assert!(is_member(NOBODYS, 7, &[7]), "the process's own group");
+        assert!(!is_member(0, 7, &[NOBODYS]));
+        assert!(!is_member(NOBODYS, NOBODYS, &[root]), "an unknown user isn't taken for root");
+        assert!(!is_member(0, root, &[]));
+    }
+}
