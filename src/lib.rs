@@ -5,6 +5,7 @@
 //! * `policy`: decides. Pure: no clock, no I/O, no log.
 //! * `proto`: text and values. Pure.
 //! * `sys`: the one door to the operating system.
+//! * `server`: the event loop of the shared gate.
 //! * `proxy`: the event loop of one tree.
 //! * `cli`: what a user types and reads.
 
@@ -13,5 +14,6 @@ pub mod proto;
 pub mod sys;
 
 pub mod proxy;
+pub mod server;
 
 pub mod cli;

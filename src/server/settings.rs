@@ -1,0 +1,193 @@
+//! What a shared gate is set to, and who said so: its file and command line, or the wishes of its living clients, and on
+//! top what was `set` while it runs.
+//!
+//! Doesn't know files or sockets. Settings are kept as they would be typed, and given meaning here.
+
+use crate::policy::gate::{Hold, Thresholds};
+use crate::policy::pressure::Resource;
+use crate::policy::regulator::Settings;
+use crate::policy::ticker::DEFAULT_HEARTBEAT;
+use crate::proto::values;
+use crate::proto::view::SettingView;
+use crate::proto::wire::WishesSaid;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Settings by name, each with who said so.
+pub type Layer = BTreeMap<String, SettingView>;
+
+/// Every setting that can be set, with what it is where nobody said anything.
+const KEYS: [(&str, &str); 7] = [
+    ("jobs", "auto"),
+    ("max-cpu", "none"),
+    ("max-io", "none"),
+    ("max-memory", "none"),
+    ("hold", "all"),
+    ("heartbeat", "1"),
+    ("max-wait", "default"),
+];
+
+/// Checks one setting as the command line would: the error is a sentence.
+pub fn check(key: &str, value: &str) -> Result<(), String> {
+    match key {
+        "jobs" => values::jobs(key, value).map(drop),
+        "max-cpu" | "max-io" | "max-memory" if value == "none" => Ok(()),
+        "max-cpu" | "max-io" | "max-memory" => values::threshold(key, value).map(drop),
+        "hold" => values::hold(key, value).map(drop),
+        "heartbeat" => values::heartbeat(key, value).map(drop),
+        "max-wait" if value == "default" => Ok(()),
+        "max-wait" => values::wait(key, value).map(drop),
+        _ => {
+            let known: Vec<&str> = KEYS.iter().map(|&(key, _)| key).collect();
+            Err(format!("there is no setting '{key}': there are {}", known.join(", ")))
+        }
+    }
+}
+
+/// One entry.
+pub fn entry(value: impl Into<String>, from: impl Into<String>) -> SettingView {
+    SettingView { value: value.into(), from: from.into() }
+}
+
+/// What was `set`, without what doesn't pass the check: it may come from another version.
+pub fn of_set(set: &BTreeMap<String, String>) -> Layer {
+    let good = set.iter().filter(|(key, value)| check(key, value).is_ok());
+    good.map(|(key, value)| (key.clone(), entry(value, "jobgate set"))).collect()
+}
+
+/// The wishes of living clients, each with its name: the most jobs, the strictest thresholds, the shortest heartbeat. The
+/// order in which they came says nothing.
+pub fn of_clients<'a>(cpus: u32, clients: impl Iterator<Item = (String, &'a WishesSaid)> + Clone) -> Layer {
+    let mut layer = Layer::new();
+    let mut note = |key: &str, value: String, from: String| {
+        if check(key, &value).is_ok() {
+            layer.insert(key.to_owned(), entry(value, from));
+        }
+    };
+    let jobs = clients.clone().map(|(name, wishes)| (wishes.jobs.unwrap_or(cpus), name));
+    if let Some((jobs, name)) = jobs.max_by(|a, b| a.0.cmp(&b.0)) {
+        note("jobs", jobs.to_string(), name);
+    }
+    for resource in Resource::ALL {
+        let word = resource.name();
+        let max = clients.clone().filter_map(|(name, wishes)| Some((*wishes.max.get(word)?, name)));
+        if let Some((max, name)) = max.min_by(|a, b| a.0.total_cmp(&b.0)) {
+            note(&format!("max-{word}"), max.to_string(), name);
+        }
+    }
+    // All is stricter, and usual; who watches nothing has no say.
+    let watching = clients.clone().filter(|(_, wishes)| !wishes.max.is_empty());
+    let hold = |wishes: &WishesSaid| wishes.hold.clone().unwrap_or_else(|| "all".to_owned());
+    if let Some((name, wishes)) = watching.min_by_key(|(_, wishes)| hold(wishes)) {
+        note("hold", hold(wishes), name);
+    }
+    let beats = clients.clone().filter_map(|(name, wishes)| Some((wishes.heartbeat_s?, name)));
+    if let Some((seconds, name)) = beats.min_by(|a, b| a.0.total_cmp(&b.0)) {
+        note("heartbeat", seconds.to_string(), name);
+    }
+    layer
+}
+
+/// All layers, the later above the earlier, as what they mean, as what `status` tells of them, and how long a client
+/// that doesn't say waits for a lease.
+pub fn resolve(cpus: u32, layers: &[&Layer]) -> (Settings, Layer, Option<Duration>) {
+    let said = |key: &str| layers.iter().rev().find_map(|layer| layer.get(key));
+    let known = KEYS.map(|(key, default)| {
+        (key.to_owned(), said(key).cloned().unwrap_or_else(|| entry(default, "default")))
+    });
+    let all = Layer::from(known);
+    let value = |key: &str| all[key].value.as_str();
+    let mut thresholds = Thresholds::default();
+    for resource in Resource::ALL {
+        let key = format!("max-{}", resource.name());
+        thresholds.set(resource, values::threshold(&key, value(&key)).ok().map(|(threshold, _)| threshold));
+    }
+    let settings = Settings {
+        jobs: values::jobs("jobs", value("jobs")).ok().flatten().unwrap_or(cpus),
+        cpus,
+        thresholds,
+        hold: values::hold("hold", value("hold")).unwrap_or(Hold::All),
+        heartbeat: values::heartbeat("heartbeat", value("heartbeat")).unwrap_or(DEFAULT_HEARTBEAT),
+    };
+    let wait = values::wait("max-wait", value("max-wait")).ok();
+    (settings, all, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(jobs: Option<u32>, cpu: Option<f64>, hold: Option<&str>, beat: Option<f64>) -> WishesSaid {
+        WishesSaid {
+            jobs,
+            max: cpu.map(|cpu| ("cpu".to_owned(), cpu)).into_iter().collect(),
+            hold: hold.map(str::to_owned),
+            heartbeat_s: beat,
+        }
+    }
+
+    #[test]
+    fn a_gate_of_its_clients_doesnt_depend_on_their_order() {
+        let mut clients = [
+            ("a".to_owned(), wishes(Some(3), Some(50_000.0), Some("starts"), None)),
+            ("b".to_owned(), wishes(Some(8), None, None, Some(0.5))),
+            ("c".to_owned(), wishes(Some(5), Some(20_000.0), Some("all"), Some(2.0))),
+        ];
+        let mut seen = Vec::new();
+        for _ in 0..clients.len() {
+            clients.rotate_left(1);
+            let layer = of_clients(2, clients.iter().map(|(name, wishes)| (name.clone(), wishes)));
+            let (settings, all, _) = resolve(2, &[&layer]);
+            assert_eq!((settings.jobs, settings.hold), (8, Hold::All));
+            assert_eq!(settings.heartbeat, Duration::from_millis(500));
+            assert_eq!(all["max-cpu"], entry("20000", "c"));
+            assert_eq!(all["jobs"], entry("8", "b"));
+            seen.push(settings);
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn starts_only_where_nobody_wants_all() {
+        let hold = |clients: &[WishesSaid]| {
+            let layer = of_clients(2, clients.iter().map(|wishes| ("x".to_owned(), wishes)));
+            resolve(2, &[&layer]).0.hold
+        };
+        let starts = wishes(None, Some(5e4), Some("starts"), None);
+        assert_eq!(hold(&[starts.clone(), wishes(None, None, None, None)]), Hold::Starts);
+        assert_eq!(hold(&[starts.clone(), wishes(None, Some(9e4), None, None)]), Hold::All);
+        assert_eq!(hold(&[]), Hold::All);
+    }
+
+    #[test]
+    fn what_was_set_is_above_all() {
+        let base = Layer::from([("jobs".to_owned(), entry("4", "the file"))]);
+        let set =
+            of_set(&[("jobs".to_owned(), "6".to_owned()), ("heartbeat".to_owned(), "0".to_owned())].into());
+        let (settings, all, wait) = resolve(2, &[&base, &set]);
+        assert_eq!((settings.jobs, settings.heartbeat, wait), (6, DEFAULT_HEARTBEAT, None));
+        assert_eq!((&all["jobs"], &all["hold"]), (&entry("6", "jobgate set"), &entry("all", "default")));
+    }
+
+    #[test]
+    fn bad_settings_are_told_apart() {
+        let rows = [
+            ("jobs", "0", "jobs '0': give a number"),
+            ("max-cpu", "0.5", "max-cpu 0.5 is too low"),
+            ("heartbeat", "0", "heartbeat '0'"),
+            ("max-wait", "-1", "max-wait '-1'"),
+            ("hold", "x", "hold 'x'"),
+            ("joobs", "1", "there is no setting 'joobs': there are jobs, max-cpu"),
+        ];
+        for (key, value, why) in rows {
+            let said = check(key, value).unwrap_err();
+            assert!(said.starts_with(why), "{said}");
+        }
+        for (key, value) in
+            [("jobs", "auto"), ("max-io", "none"), ("max-wait", "default"), ("hold", "starts")]
+        {
+            assert_eq!(check(key, value), Ok(()));
+        }
+    }
+}
