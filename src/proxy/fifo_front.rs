@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Between two counts.
 const COUNT: Duration = Duration::from_millis(100);
 
+/// Between two counts while others wait for what stands: whether it is wanted is to be seen soon.
+const CLOSE_COUNT: Duration = Duration::from_millis(10);
+
 /// Nothing out for so long: the counting ends until the fifo is touched.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,8 @@ pub struct FifoFront {
     beat: Duration,
     /// The next count.
     count: Option<Moment>,
+    /// Others wait for what stands.
+    pressed: bool,
     /// No counts: listening for the next touch.
     asleep: bool,
     /// When something was last seen to be out.
@@ -54,6 +59,7 @@ impl FifoFront {
             registry: None,
             beat,
             count: None,
+            pressed: false,
             asleep: false,
             busy: Moment::default(),
             parked: None,
@@ -129,6 +135,15 @@ impl FifoFront {
         &mut self.endpoint
     }
 
+    /// While our own reader is parked it can't be known.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.endpoint.held() == 0 && self.fifo.is_deserted().unwrap_or(false)
+    }
+
+    pub(super) fn press(&mut self, pressed: bool) {
+        self.pressed = pressed;
+    }
+
     /// Whether or not that succeeds, the next count comes: what failed for want of a descriptor is tried again then.
     pub(super) fn settle(&mut self, now: Moment) -> io::Result<()> {
         let moved = self.move_tokens(now);
@@ -193,7 +208,8 @@ impl FifoFront {
     /// Counts while something is out; sleeps once all has been quiet for a while.
     fn schedule(&mut self, now: Moment) -> io::Result<()> {
         let is_settled = self.endpoint.wish() == Wish::Nothing;
-        if self.endpoint.held() > 0 || self.parked.is_some() || !is_settled {
+        let is_wanted = self.pressed && self.endpoint.standing() > 0;
+        if self.endpoint.held() > 0 || self.parked.is_some() || !is_settled || is_wanted {
             self.busy = now;
         }
         let quiet = now.since(self.busy) >= QUIET;
@@ -207,7 +223,15 @@ impl FifoFront {
             }
         }
         self.count = (!self.asleep).then(|| {
-            let next = now + if quiet { QUIET } else { COUNT };
+            let is_wanted = self.pressed && self.endpoint.standing() > 0;
+            let next = now
+                + if is_wanted {
+                    CLOSE_COUNT
+                } else if quiet {
+                    QUIET
+                } else {
+                    COUNT
+                };
             self.count.map_or(next, |count| count.min(next))
         });
         Ok(())

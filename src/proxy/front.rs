@@ -4,7 +4,7 @@
 
 use super::fifo_front::FifoFront;
 use super::pipe_front::PipeFront;
-use crate::policy::endpoint::{Endpoint, Oddities, Style};
+use crate::policy::endpoint::{Endpoint, Oddities, Style, Wish};
 use crate::policy::time::Moment;
 use crate::proto::makeflags::Auth;
 use mio::{Registry, Token};
@@ -53,6 +53,14 @@ impl Front {
         match self {
             Front::Pipe(pipe) => pipe.auth(),
             Front::Fifo(fifo) => Auth::Fifo { path: fifo.path().to_owned(), old_make },
+        }
+    }
+
+    /// Where it lies, if it has a name.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match self {
+            Front::Pipe(_) => None,
+            Front::Fifo(fifo) => Some(fifo.path()),
         }
     }
 
@@ -109,6 +117,26 @@ impl Front {
     /// The tree may hold so many; `settle` brings it about.
     pub fn allot(&mut self, tokens: u32) {
         either!(self, front => front.endpoint_mut()).allot(tokens);
+    }
+
+    /// Others wait for what stands: it is to be seen soon whether it is wanted.
+    pub fn press(&mut self, pressed: bool) {
+        if let Front::Fifo(fifo) = self {
+            fifo.press(pressed);
+        }
+    }
+
+    /// Nobody is there who could take a token, as far as can be known: a pipe is open for ever.
+    pub fn is_deserted(&self) -> bool {
+        match self {
+            Front::Pipe(_) => false,
+            Front::Fifo(fifo) => fifo.is_deserted(),
+        }
+    }
+
+    /// Whether the allotment is in force: nothing stands beyond it.
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.endpoint().wish(), Wish::Withdraw(_))
     }
 
     /// Offers and withdraws by the allotment.

@@ -1,25 +1,29 @@
-//! One tree's proxy: an event loop between the regulator, the tree's endpoint, signals and the command itself.
+//! One tree's proxy: an event loop between the gate, the tree's endpoint, signals and the command itself.
 //!
-//! Decides nothing: the regulator says how many tokens the tree may hold, the front end how that is brought about.
+//! Decides nothing: the gate says how many tokens the tree may hold, the front end how that is brought about.
 
+pub mod attached;
 mod fifo_front;
 pub mod front;
+pub mod link;
 mod pipe_front;
 pub mod signals;
+pub mod source;
+pub mod upstream;
 
-use crate::policy::regulator::{Action, Input, Regulator};
+use crate::policy::endpoint::Oddities;
 use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::sys::child::{self, Child, CommandLine};
 use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
-use crate::sys::proc::PressureFiles;
 use crate::sys::say::say;
 use crate::sys::schedule;
 use front::Front;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use signals::{Happening, SignalDesk};
+use source::Source;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -35,6 +39,9 @@ mod token {
     pub const DESERTED: Token = Token(3);
     pub const TOUCHED: Token = Token(4);
     pub const PARKED: Token = Token(5);
+    pub const GATE: Token = Token(6);
+    pub const ABOVE: Token = Token(7);
+    pub const BOUND: Token = Token(8);
 }
 
 /// A running proxy.
@@ -43,9 +50,11 @@ pub struct Proxy {
     clock: Clock,
     poll: Poll,
     desk: SignalDesk,
-    regulator: Regulator,
-    front: Front,
-    pressure: Option<PressureFiles>,
+    source: Source,
+    /// `None`: the command knows no jobserver, and has its lease alone.
+    front: Option<Front>,
+    /// Questions by SIGUSR1 that aren't answered.
+    asked: u32,
 }
 
 impl Proxy {
@@ -53,27 +62,33 @@ impl Proxy {
     pub fn new(
         clock: Clock,
         desk: SignalDesk,
-        regulator: Regulator,
-        mut front: Front,
-        pressure: Option<PressureFiles>,
+        mut source: Source,
+        mut front: Option<Front>,
     ) -> io::Result<Proxy> {
         let poll = Poll::new()?;
         let signals = desk.event().as_raw_fd();
         poll.registry().register(&mut SourceFd(&signals), token::SIGNAL, Interest::READABLE)?;
-        front.register(poll.registry())?;
-        let mut proxy = Proxy { clock, poll, desk, regulator, front, pressure };
+        if let Some(front) = &mut front {
+            front.register(poll.registry())?;
+        }
+        source.register(poll.registry(), clock.now())?;
+        let mut proxy = Proxy { clock, poll, desk, source, front, asked: 0 };
         proxy.settle(clock.now());
         Ok(proxy)
     }
 
     /// Starts the command in its `original` surroundings, with `variables` and the endpoint.
     pub fn start(
-        &self,
+        &mut self,
         command: &CommandLine,
         variables: &[(&str, OsString)],
         original: &Original,
     ) -> io::Result<Child> {
-        let child = child::start(command, variables, &self.front.inherited(), original)?;
+        let inherited = self.front.as_ref().map(Front::inherited).unwrap_or_default();
+        child::adopt_orphans(true);
+        let child = child::start(command, variables, &inherited, original)
+            .inspect_err(|_| child::adopt_orphans(false))?;
+        self.source.started(self.clock.now(), child.pid());
         if let Err(error) = schedule::prefer_promptness() {
             log::info!("no short slices: {error}");
         }
@@ -93,24 +108,39 @@ impl Proxy {
             }
             let now = self.clock.now();
             for event in &events {
-                if event.token() != token::SIGNAL {
-                    self.front.ready(event.token(), now)?;
-                } else if let Some(status) = self.attend(child, now)? {
-                    return Ok(status);
+                match event.token() {
+                    token::SIGNAL => {
+                        if let Some(status) = self.attend(child, now)? {
+                            return Ok(status);
+                        }
+                    }
+                    token::GATE => self.source.ready(now),
+                    token::ABOVE => self.source.ready_above(),
+                    other => {
+                        if let Some(front) = &mut self.front {
+                            front.ready(other, now)?;
+                        }
+                    }
                 }
             }
-            self.front.pass(now)?;
-            if self.regulator.deadline().is_some_and(|when| when <= now) {
-                self.regulator.handle(now, Input::Time);
+            if let Some(front) = &mut self.front {
+                front.pass(now)?;
             }
             self.settle(now);
+            if self.source.deadline().is_some_and(|when| when <= now) {
+                self.source.pass(now);
+                self.settle(now);
+            }
+            self.tell(now);
         }
     }
 
     /// Takes back what stands: what the command leaves running goes on with what it has, unpaid for.
     pub fn close(mut self) {
-        self.front.allot(0);
-        let _ = self.front.settle(self.clock.now());
+        if let Some(front) = &mut self.front {
+            front.allot(0);
+            let _ = front.settle(self.clock.now());
+        }
     }
 
     /// Answers all signals that came; the command's status once it has ended.
@@ -118,73 +148,86 @@ impl Proxy {
         while let Some(happening) = self.desk.next(child)? {
             match happening {
                 Happening::Ended(status) => return Ok(Some(status)),
-                Happening::Asked => self.tell(now),
+                Happening::Asked => self.be_asked(now),
                 Happening::Stopped { mirror } => self.stop(now, mirror),
-                Happening::Continued => self.regulator.handle(now, Input::Continued),
+                Happening::Continued => self.source.stop(now, false),
             }
         }
         Ok(None)
     }
 
     fn deadline(&self) -> Option<Moment> {
-        [self.regulator.deadline(), self.front.deadline()].into_iter().flatten().min()
+        let front = self.front.as_ref().and_then(Front::deadline);
+        [self.source.deadline(), front].into_iter().flatten().min()
     }
 
-    /// Lets the regulator and the front end answer each other until neither has more to say.
     fn settle(&mut self, now: Moment) {
-        loop {
-            let held = self.front.held();
-            if held != self.regulator.status().held {
-                self.regulator.handle(now, Input::Held(held));
-            }
-            while let Some(action) = self.regulator.poll() {
-                match action {
-                    Action::Allot(tokens) => self.front.allot(tokens),
-                    Action::Sample => self.sample(now),
-                }
-            }
-            if let Err(error) = self.front.settle(now) {
-                // Nothing was moved; the tree keeps what it has, and the next event tries again.
-                log::warn!("endpoint: {error}");
-                return;
-            }
-            if self.front.held() == held {
-                return;
-            }
-        }
-    }
-
-    fn sample(&mut self, now: Moment) {
-        let Some(files) = &self.pressure else { return self.regulator.handle(now, Input::Blind) };
-        match files.sample() {
-            Ok(totals) => self.regulator.handle(now, Input::Sample(totals)),
-            Err(error) => {
-                say(&format!("pressure can't be read any more ({error}); the build goes on ungated"));
-                self.regulator.handle(now, Input::Blind);
-            }
+        if let Some(front) = &mut self.front {
+            settle(&mut self.source, front, now);
         }
     }
 
     /// The command was stopped: nothing may stand where it could be taken meanwhile. `mirror`: by job control, so
     /// our caller's shell waits for us to stop, too.
     fn stop(&mut self, now: Moment, mirror: bool) {
-        self.regulator.handle(now, Input::Stopped);
-        self.settle(now);
+        self.source.stop(now, true);
+        if let Some(front) = &mut self.front {
+            front.allot(0);
+            if let Err(error) = front.settle(now) {
+                log::warn!("endpoint: {error}");
+            }
+            self.source.report(now, 0, front.held());
+        }
         if mirror {
             child::stop_self();
         }
     }
 
-    fn tell(&mut self, now: Moment) {
-        if let Err(error) = self.front.look() {
+    fn be_asked(&mut self, now: Moment) {
+        if let Some(front) = &mut self.front
+            && let Err(error) = front.look()
+        {
             log::warn!("endpoint: {error}");
         }
         self.settle(now);
-        say(&status::line(&self.regulator.status(), self.front.oddities()));
+        self.asked += 1;
+        self.source.ask(now);
+    }
+
+    /// Answers those who asked how things stand.
+    fn tell(&mut self, now: Moment) {
+        while self.asked > 0 {
+            let Some((view, me)) = self.source.answer(now) else { return };
+            self.asked -= 1;
+            let oddities = self.front.as_ref().map_or(Oddities::default(), Front::oddities);
+            say(&status::line(&view, me, oddities));
+        }
     }
 }
 
 /// epoll waits whole milliseconds; mio rounds up, but a zero wait for a deadline some microseconds away would spin.
 fn round_up(wait: Duration) -> Duration {
     if wait.is_zero() { wait } else { wait.max(Duration::from_millis(1)) }
+}
+
+/// Lets the gate and the front end answer each other until neither has more to say.
+fn settle(source: &mut Source, front: &mut Front, now: Moment) {
+    loop {
+        let allotment = source.allotment();
+        front.allot(allotment);
+        front.press(source.is_pressed());
+        if let Err(error) = front.settle(now) {
+            // Nothing was moved; the tree keeps what it has, and the next event tries again.
+            log::warn!("endpoint: {error}");
+            return;
+        }
+        if !front.is_settled() {
+            return; // what is to come back still stands: the allotment isn't in force
+        }
+        source.deserted(now, front.is_deserted());
+        source.report(now, allotment, front.held());
+        if source.allotment() == allotment {
+            return;
+        }
+    }
 }

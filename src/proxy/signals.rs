@@ -34,6 +34,9 @@ pub struct SignalDesk {
     child_changed: bool,
     /// SIGTSTP came, and the command hasn't gone on since.
     key: bool,
+    /// The command has stopped by a SIGTSTP that hasn't come to us. It may be on its way: the kernel signals a group's
+    /// processes one after the other, and the command may stop before our turn comes.
+    alone: bool,
 }
 
 impl SignalDesk {
@@ -44,7 +47,7 @@ impl SignalDesk {
         if let Err(error) = &witness {
             log::warn!("no witness ({error}): signals to the whole group reach the command twice");
         }
-        Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false, key: false })
+        Ok(SignalDesk { signals, witness: witness.ok(), child_changed: false, key: false, alone: false })
     }
 
     /// The descriptor to wait on.
@@ -63,6 +66,9 @@ impl SignalDesk {
                 Kind::Key => {
                     self.key = true;
                     self.pass_on(&arrival, child);
+                    if std::mem::take(&mut self.alone) {
+                        return Ok(Some(Happening::Stopped { mirror: true }));
+                    }
                 }
                 Kind::Plain => self.pass_on(&arrival, child),
             }
@@ -72,6 +78,9 @@ impl SignalDesk {
         }
         let change = child.change()?;
         self.child_changed = change.is_some();
+        if change.is_none() {
+            child.reap_orphans(self.witness.as_ref().map(Witness::pid));
+        }
         Ok(change.map(|change| self.happening(change)))
     }
 
@@ -81,15 +90,17 @@ impl SignalDesk {
     fn happening(&mut self, change: Change) -> Happening {
         match change {
             Change::Ended(status) => Happening::Ended(status),
-            Change::Stopped(by) => Happening::Stopped {
-                mirror: match by {
+            Change::Stopped(by) => {
+                let mirror = match by {
                     StopBy::Key => self.key,
                     StopBy::Terminal => true,
                     StopBy::Force => false,
-                },
-            },
+                };
+                self.alone = by == StopBy::Key && !mirror;
+                Happening::Stopped { mirror }
+            }
             Change::Continued => {
-                self.key = false;
+                (self.key, self.alone) = (false, false);
                 Happening::Continued
             }
         }

@@ -1,0 +1,91 @@
+//! A proxy without a command of its own: it serves the tree of a process that was there before it.
+//!
+//! Doesn't know who asked for it; it ends with that process, or when it is told to.
+
+use super::front::Front;
+use super::source::Source;
+use super::{round_up, settle, token};
+use crate::sys::background::{self, Bound};
+use crate::sys::clock::Clock;
+use crate::sys::notify::{ServerSignal, ServerSignals};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Attached {
+    clock: Clock,
+    poll: Poll,
+    signals: ServerSignals,
+    bound: Option<Bound>,
+    source: Source,
+    front: Front,
+}
+
+impl Attached {
+    /// One whose endpoint is filled and watched. `bound`: `None`: until it is told to end.
+    pub fn new(
+        clock: Clock,
+        mut source: Source,
+        mut front: Front,
+        bound: Option<Bound>,
+    ) -> io::Result<Attached> {
+        let poll = Poll::new()?;
+        let signals = ServerSignals::take()?;
+        let registry = poll.registry();
+        registry.register(&mut SourceFd(&signals.event().as_raw_fd()), token::SIGNAL, Interest::READABLE)?;
+        if let Some(bound) = &bound {
+            registry.register(&mut SourceFd(&bound.event().as_raw_fd()), token::BOUND, Interest::READABLE)?;
+        }
+        front.register(registry)?;
+        source.register(registry, clock.now())?;
+        let mut attached = Attached { clock, poll, signals, bound, source, front };
+        settle(&mut attached.source, &mut attached.front, clock.now());
+        Ok(attached)
+    }
+
+    /// Serves until the end.
+    pub fn serve(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        loop {
+            let deadline = [self.source.deadline(), self.front.deadline()].into_iter().flatten().min();
+            let wait = deadline.map(|when| when.since(self.clock.now()));
+            match self.poll.poll(&mut events, wait.map(round_up)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            let now = self.clock.now();
+            for event in &events {
+                match event.token() {
+                    token::SIGNAL => {
+                        while let Some(signal) = self.signals.next() {
+                            if signal == ServerSignal::End {
+                                return Ok(());
+                            }
+                        }
+                    }
+                    token::BOUND => {
+                        log::debug!("{:?} has ended", self.bound);
+                        return Ok(());
+                    }
+                    token::GATE => self.source.ready(now),
+                    other => self.front.ready(other, now)?,
+                }
+            }
+            self.front.pass(now)?;
+            settle(&mut self.source, &mut self.front, now);
+            if self.source.deadline().is_some_and(|when| when <= now) {
+                self.source.pass(now);
+                settle(&mut self.source, &mut self.front, now);
+            }
+        }
+    }
+}
+
+/// Ends one that runs in the background; whether it was one.
+pub fn end(pid: i32) -> bool {
+    background::end(pid)
+}

@@ -1,0 +1,373 @@
+//! A proxy's line to the shared gate: hello, the wait for the lease, then allotments down and reports up.
+//!
+//! Doesn't know endpoints. When the server is gone the link says so; what was had from it stays in force until somebody
+//! else has been asked.
+
+use crate::policy::account::ClientId;
+use crate::policy::appetite::{Appetite as Tracker, Word};
+use crate::policy::time::Moment;
+use crate::proto::view::View;
+use crate::proto::wire::{self, Appetite, Claim, Granted, Hello, Lines, Reply, Report, Request};
+use crate::sys::say::say;
+use crate::sys::socket::{self, Place};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A server answers within microseconds; one that doesn't for so long is no gate.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The first allotment comes with the welcome, or once a server has recovered.
+const ALLOTMENT: Duration = Duration::from_millis(300);
+
+/// Who waits longer for its lease is told why.
+const TELL_WHY: Duration = Duration::from_secs(1);
+
+/// Connections that end before a welcome: the server was just leaving.
+const TRIES: u32 = 5;
+
+/// Why there is no link.
+#[derive(Debug)]
+pub enum NoLink {
+    /// The gate has looked at what was asked for and says that it can't be.
+    Refused(String),
+    /// This gate can't be had: another may.
+    Absent(String),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Link {
+    place: Place,
+    stream: UnixStream,
+    lines: Lines,
+    unsent: Vec<u8>,
+    hello: Hello,
+    id: ClientId,
+    notices: Vec<String>,
+    granted: Option<Granted>,
+    /// The command's process.
+    command: Option<i32>,
+    /// Stopped by job control.
+    stopped: bool,
+    allotment: u32,
+    /// Its number.
+    serial: u64,
+    /// The number of the one in force.
+    in_force: u64,
+    pressed: bool,
+    /// The number of the allotment in force and what is held, as last told.
+    reported: Option<(u64, u32)>,
+    tracker: Tracker,
+    /// The answer to a question for the status.
+    view: Option<Box<View>>,
+}
+
+impl Link {
+    /// Connects to the gate at `place`, which is started where that may be, and says `hello`. `patience`: how long an offer
+    /// may stand before the tree is known not to want it.
+    pub fn open(place: &Place, hello: Hello, patience: Duration) -> Result<Link, NoLink> {
+        let mut why = String::new();
+        for _ in 0..TRIES {
+            let stream = socket::connect(place)
+                .map_err(|error| NoLink::Absent(format!("{}: {error}", place.socket.display())))?;
+            let mut link = Link {
+                place: place.clone(),
+                stream,
+                lines: Lines::default(),
+                unsent: Vec::new(),
+                hello: hello.clone(),
+                id: 0,
+                notices: Vec::new(),
+                granted: None,
+                command: None,
+                stopped: false,
+                allotment: 0,
+                serial: 0,
+                in_force: 0,
+                pressed: false,
+                reported: None,
+                tracker: Tracker::new(patience, Moment::default()),
+                view: None,
+            };
+            match link.shake_hands() {
+                Ok(()) => return Ok(link),
+                Err(Handshake::Over(error)) => why = error.to_string(),
+                Err(Handshake::No(no)) => return Err(no),
+            }
+        }
+        Err(NoLink::Absent(format!("{}: {why}", place.socket.display())))
+    }
+
+    fn shake_hands(&mut self) -> Result<(), Handshake> {
+        let name = self.place.socket.display().to_string();
+        let absent = |why: String| Handshake::No(NoLink::Absent(format!("{name}: {why}")));
+        self.stream.set_read_timeout(Some(ANSWER)).map_err(Handshake::Over)?;
+        self.stream.set_write_timeout(Some(ANSWER)).map_err(Handshake::Over)?;
+        self.say(&Request::Hello(Box::new(self.hello.clone()))).map_err(Handshake::Over)?;
+        match self.next_reply() {
+            Ok(Reply::Welcome(welcome)) => {
+                if !wire::is_spoken(&welcome.protocol) {
+                    return Err(absent(format!("it speaks protocol {:?}", welcome.protocol)));
+                }
+                (self.id, self.notices) = (welcome.id, welcome.notices);
+                Ok(())
+            }
+            Ok(Reply::Refused { why, request: true }) => Err(Handshake::No(NoLink::Refused(why))),
+            Ok(Reply::Refused { why, .. }) => Err(absent(why)),
+            Ok(_) => Err(absent("it doesn't say welcome".to_owned())),
+            Err(error) if is_timeout(&error) => Err(absent(format!("no answer within {ANSWER:?}"))),
+            Err(error) => Err(Handshake::Over(error)),
+        }
+    }
+
+    /// What the server wants its user to know, once.
+    pub fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Waits for the lease, as long as it takes; says why, where that is long. The error: the server is gone.
+    pub fn await_lease(&mut self) -> io::Result<Granted> {
+        self.stream.set_read_timeout(Some(TELL_WHY))?;
+        loop {
+            match self.next_reply() {
+                Ok(Reply::Granted(granted)) => {
+                    self.granted = Some(granted);
+                    self.say(&Request::Started)?;
+                    return Ok(granted);
+                }
+                Ok(Reply::Why { why }) => say(&format!("waiting for a job: {why}")),
+                Ok(reply) => self.take(reply),
+                Err(error) if is_timeout(&error) => {
+                    self.stream.set_read_timeout(None)?;
+                    self.say(&Request::Why)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for the first allotment, where no lease is waited for: what stands in the endpoint when the command starts is
+    /// what its tools find. A server that has just taken another's place keeps it for a moment.
+    pub fn await_allotment(&mut self) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(ALLOTMENT))?;
+        while self.serial == 0 {
+            match self.next_reply() {
+                Ok(reply) => self.take(reply),
+                Err(error) if is_timeout(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on nothing is waited for.
+    pub fn go_on(&mut self, now: Moment) -> io::Result<()> {
+        self.tracker = Tracker::new(self.tracker.patience(), now);
+        self.stream.set_nonblocking(true)
+    }
+
+    /// The descriptor to wait on.
+    pub fn event(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Its number at the server.
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// Tokens that the tree may hold.
+    pub fn allotment(&self) -> u32 {
+        self.allotment
+    }
+
+    /// Others wait for what stands here.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed
+    }
+
+    /// What was leased.
+    pub fn granted(&self) -> Granted {
+        self.granted.unwrap_or_default()
+    }
+
+    /// The last `set` that this gate's clients were told of.
+    fn remember(&mut self, set: BTreeMap<String, String>) {
+        self.hello.set = set;
+    }
+
+    /// Takes in what has come; the error: the server is gone.
+    pub fn ready(&mut self) -> io::Result<()> {
+        self.flush()?;
+        let mut buffer = [0; 4096];
+        let over = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break Some(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.lines.push(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Some(error),
+            }
+        };
+        while let Some(line) = self.lines.next_line() {
+            if let Some(reply) = wire::read(&line).map_err(io::Error::other)? {
+                self.take(reply);
+            }
+        }
+        over.map_or(Ok(()), Err)
+    }
+
+    fn take(&mut self, reply: Reply) {
+        match reply {
+            Reply::Allot { tokens, serial, pressed } => {
+                (self.allotment, self.serial, self.pressed) = (tokens, serial, pressed);
+            }
+            Reply::Status(view) => self.view = Some(view),
+            Reply::Set { set } => self.remember(set),
+            Reply::Granted(granted) => self.granted = Some(granted),
+            Reply::Welcome(_) | Reply::Refused { .. } | Reply::Why { .. } => {}
+        }
+    }
+
+    /// The answer to `ask`, if it has come.
+    pub fn view(&mut self) -> Option<Box<View>> {
+        self.view.take()
+    }
+
+    /// Asks how things stand.
+    pub fn ask(&mut self) -> io::Result<()> {
+        self.say(&Request::Status)
+    }
+
+    /// Tells the server which process the command is.
+    pub fn started(&mut self, pid: i32) -> io::Result<()> {
+        self.command = Some(pid);
+        self.say(&Request::Command { pid })
+    }
+
+    /// Tells the server of job control.
+    pub fn stop(&mut self, stopped: bool) -> io::Result<()> {
+        self.stopped = stopped;
+        self.say(if stopped { &Request::Stopped } else { &Request::Continued })
+    }
+
+    /// The last allotment is in force: nothing stands beyond it.
+    pub fn obeyed(&mut self) {
+        if self.in_force != self.serial {
+            self.in_force = self.serial;
+            self.tracker.ask();
+        }
+    }
+
+    /// Whether nobody is there who could take a token.
+    pub fn deserted(&mut self, now: Moment, deserted: bool) {
+        self.tracker.deserted(now, deserted);
+    }
+
+    /// Tells the server how the endpoint stands, where that is news to it: the allotment in force, every return of what is
+    /// owed, that all is taken where it is thought to hold less, and appetite. Takings and returns within the allotment stay
+    /// here.
+    pub fn report(&mut self, now: Moment, in_force: u32, held: u32) -> io::Result<()> {
+        self.tracker.saw(now, in_force, held);
+        let appetite = self.tracker.poll(now).map(|word| match word {
+            Word::Full => Appetite::Full,
+            Word::Slack(used) => Appetite::Slack(used),
+        });
+        let news = match self.reported {
+            None => true,
+            Some((serial, before)) => {
+                serial != self.in_force || (held != before && (held >= in_force || before > in_force))
+            }
+        };
+        if !news && appetite.is_none() {
+            return Ok(());
+        }
+        self.reported = Some((self.in_force, held));
+        self.say(&Request::Report(Report { serial: self.in_force, held, appetite }))
+    }
+
+    /// When `report` is due by time alone.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.tracker.deadline()
+    }
+
+    /// Connects anew, to the next server, with what is had from the one that is gone.
+    pub fn renew(&self, in_force: u32, held: u32) -> Result<Link, NoLink> {
+        let Granted { tokens, borrowed } = self.granted();
+        let claim = Claim {
+            lease: tokens - u32::from(borrowed).min(tokens),
+            borrowed,
+            allotment: in_force,
+            held,
+            stopped: self.stopped,
+        };
+        let hello = Hello { claim: Some(claim), ..self.hello.clone() };
+        let mut link = Link::open(&self.place, hello, self.tracker.patience())?;
+        (link.granted, link.stopped, link.allotment) = (self.granted, self.stopped, in_force);
+        if let Some(pid) = self.command {
+            link.started(pid).map_err(|error| NoLink::Absent(error.to_string()))?;
+        }
+        Ok(link)
+    }
+
+    /// Connects anew before anything was had.
+    pub fn start_over(&self) -> Result<Link, NoLink> {
+        Link::open(&self.place, self.hello.clone(), self.tracker.patience())
+    }
+
+    fn say(&mut self, request: &Request) -> io::Result<()> {
+        self.unsent.extend(wire::line(request));
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next reply; waits for it.
+    pub fn next_reply(&mut self) -> io::Result<Reply> {
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(line) = self.lines.next_line() {
+                if let Some(reply) = wire::read(&line).map_err(io::Error::other)? {
+                    return Ok(reply);
+                }
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.lines.push(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends one request and waits for the next reply: for those who only ask.
+    pub fn question(&mut self, request: &Request) -> io::Result<Reply> {
+        self.say(request)?;
+        self.next_reply()
+    }
+}
+
+/// What a handshake may end by.
+enum Handshake {
+    /// The connection ended: it may be tried again.
+    Over(io::Error),
+    /// An answer.
+    No(NoLink),
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}

@@ -1,0 +1,343 @@
+//! Where a tree's allotment comes from: a gate of its own, or the shared one, whichever can be had.
+//!
+//! Doesn't know endpoints. When the server is gone it is brought back, or the gate becomes one's own: the build never
+//! notices.
+
+use super::link::{Link, NoLink};
+use super::token;
+use super::upstream::Upstream;
+use crate::policy::account::{Claim, ClientId, Lease, Report, Terms};
+use crate::policy::ledger::Change;
+use crate::policy::regulator::{Action, Input, Regulator, Settings};
+use crate::policy::time::Moment;
+use crate::proto::status;
+use crate::proto::view::View;
+use crate::proto::wire::Granted;
+use crate::sys::proc::PressureFiles;
+use crate::sys::say::say;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+/// The one client of a gate of one's own.
+const ME: ClientId = 1;
+
+/// A gate of one's own, before it has a client.
+#[derive(Debug)]
+pub struct OwnGate {
+    /// Its settings.
+    pub settings: Settings,
+    /// Where pressure is read.
+    pub proc_root: PathBuf,
+    /// The tree pays no lease: an interactive shell.
+    pub pays_nothing: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Source {
+    gate: Gate,
+    /// What takes the shared gate's place when that can't be had.
+    spare: OwnGate,
+    /// The jobserver that we were started below, if it isn't this gate's own.
+    upstream: Option<Upstream>,
+    /// What the tree may hold of the gate's allotment.
+    may: u32,
+    stopped: bool,
+    registry: Option<Registry>,
+    in_force: u32,
+    held: u32,
+}
+
+#[derive(Debug)]
+enum Gate {
+    Own {
+        regulator: Box<Regulator>,
+        pressure: Option<PressureFiles>,
+        allotment: u32,
+        /// The number of the last allotment, and of the one in force.
+        serial: u64,
+        obeyed: u64,
+        /// What was last told.
+        reported: Option<(u64, u32)>,
+    },
+    Shared(Box<Link>),
+}
+
+impl Source {
+    /// From a gate of one's own.
+    pub fn own(spare: OwnGate, now: Moment) -> Source {
+        let mut source = Source::from(open_own(&spare, None, now), spare);
+        source.drain(now);
+        source
+    }
+
+    /// From the shared one.
+    pub fn shared(link: Link, spare: OwnGate) -> Source {
+        Source::from(Gate::Shared(Box::new(link)), spare)
+    }
+
+    fn from(gate: Gate, spare: OwnGate) -> Source {
+        let mut source = Source {
+            gate,
+            spare,
+            upstream: None,
+            may: 0,
+            stopped: false,
+            registry: None,
+            in_force: 0,
+            held: 0,
+        };
+        source.may = source.allowed();
+        source
+    }
+
+    /// What it gives has to be had from that jobserver, too.
+    pub fn go_through(&mut self, upstream: Upstream) {
+        self.upstream = Some(upstream);
+        self.may = 0;
+    }
+
+    /// Tells the loop what to wait for.
+    pub fn register(&mut self, registry: &Registry, now: Moment) -> std::io::Result<()> {
+        self.registry = Some(registry.try_clone()?);
+        if let Gate::Shared(link) = &mut self.gate {
+            link.go_on(now)?;
+            let both = Interest::READABLE | Interest::WRITABLE;
+            registry.register(&mut SourceFd(&link.event().as_raw_fd()), token::GATE, both)?;
+        }
+        if let Some(upstream) = &self.upstream {
+            let above = upstream.event().as_raw_fd();
+            registry.register(&mut SourceFd(&above), token::ABOVE, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// Tokens that the tree may hold.
+    pub fn allotment(&self) -> u32 {
+        if self.upstream.is_some() { self.may } else { self.allowed() }
+    }
+
+    fn allowed(&self) -> u32 {
+        match &self.gate {
+            _ if self.stopped => 0,
+            Gate::Own { allotment, .. } => *allotment,
+            Gate::Shared(link) => link.allotment(),
+        }
+    }
+
+    /// Others wait for what stands here.
+    pub fn is_pressed(&self) -> bool {
+        matches!(&self.gate, Gate::Shared(link) if link.is_pressed())
+    }
+
+    /// What was leased.
+    pub fn granted(&self) -> Granted {
+        match &self.gate {
+            Gate::Own { .. } => Granted { tokens: 1, borrowed: false },
+            Gate::Shared(link) => link.granted(),
+        }
+    }
+
+    /// The shared gate has said something.
+    pub fn ready(&mut self, now: Moment) {
+        let Gate::Shared(link) = &mut self.gate else { return };
+        if let Err(error) = link.ready() {
+            self.replace(&error.to_string(), now);
+        }
+    }
+
+    /// The jobserver above has something.
+    pub fn ready_above(&mut self) {
+        if let Some(upstream) = &mut self.upstream {
+            upstream.ready();
+        }
+    }
+
+    /// Whether nobody is there who could take a token: then others needn't wait for what stands.
+    pub fn deserted(&mut self, now: Moment, deserted: bool) {
+        if let Gate::Shared(link) = &mut self.gate {
+            link.deserted(now, deserted);
+        }
+    }
+
+    /// How the endpoint stands: what is in force of what `allotment` said, and what is held.
+    pub fn report(&mut self, now: Moment, in_force: u32, held: u32) {
+        let allowed = self.allowed();
+        // For the gate all that it gave counts: what isn't taken above is left standing here.
+        let in_force = if self.upstream.is_some() && in_force <= allowed { allowed } else { in_force };
+        match &mut self.gate {
+            Gate::Own { serial, obeyed, .. } => *obeyed = *serial,
+            Gate::Shared(link) => link.obeyed(),
+        }
+        self.pass_on(now, in_force, held);
+        self.settle_above(now, held);
+    }
+
+    fn settle_above(&mut self, now: Moment, held: u32) {
+        let allowed = self.allowed();
+        if let Some(upstream) = &mut self.upstream {
+            self.may = upstream.settle(now, allowed, held);
+        }
+    }
+
+    fn pass_on(&mut self, now: Moment, in_force: u32, held: u32) {
+        (self.in_force, self.held) = (in_force, held);
+        match &mut self.gate {
+            Gate::Own { regulator, reported, obeyed, .. } => {
+                if *reported != Some((*obeyed, held)) {
+                    *reported = Some((*obeyed, held));
+                    let report = Report { serial: *obeyed, held, appetite: None };
+                    regulator.handle(now, Input::Report(ME, report));
+                    self.drain(now);
+                }
+            }
+            Gate::Shared(link) => {
+                if let Err(error) = link.report(now, in_force, held) {
+                    self.replace(&error.to_string(), now);
+                }
+            }
+        }
+    }
+
+    /// The command runs, as this process.
+    pub fn started(&mut self, now: Moment, pid: i32) {
+        if let Gate::Shared(link) = &mut self.gate
+            && let Err(error) = link.started(pid)
+        {
+            self.replace(&error.to_string(), now);
+        }
+    }
+
+    /// Job control stopped the tree, or lets it go on.
+    pub fn stop(&mut self, now: Moment, stopped: bool) {
+        self.stopped = stopped;
+        match &mut self.gate {
+            Gate::Own { regulator, .. } => {
+                regulator.handle(now, if stopped { Input::Stopped(ME) } else { Input::Continued(ME) });
+                self.drain(now);
+            }
+            Gate::Shared(link) => {
+                if let Err(error) = link.stop(stopped) {
+                    self.replace(&error.to_string(), now);
+                }
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, now: Moment) {
+        match &mut self.gate {
+            Gate::Own { regulator, .. } => {
+                if regulator.deadline().is_some_and(|when| when <= now) {
+                    regulator.handle(now, Input::Time);
+                }
+                self.drain(now);
+            }
+            Gate::Shared(_) => {}
+        }
+        self.pass_on(now, self.in_force, self.held);
+        self.settle_above(now, self.held);
+    }
+
+    /// When it wants to be told so.
+    pub fn deadline(&self) -> Option<Moment> {
+        let gate = match &self.gate {
+            Gate::Own { regulator, .. } => regulator.deadline(),
+            Gate::Shared(link) => link.deadline(),
+        };
+        let above = self.upstream.as_ref().and_then(Upstream::deadline);
+        [gate, above].into_iter().flatten().min()
+    }
+
+    /// Asks how things stand: `answer` has it, at once or later.
+    pub fn ask(&mut self, now: Moment) {
+        if let Gate::Shared(link) = &mut self.gate
+            && let Err(error) = link.ask()
+        {
+            self.replace(&error.to_string(), now);
+        }
+    }
+
+    /// How things stand, and which client this is; a shared gate's answer is given once.
+    pub fn answer(&mut self, now: Moment) -> Option<(View, ClientId)> {
+        match &mut self.gate {
+            Gate::Own { regulator, .. } => Some((status::view(regulator, now), ME)),
+            Gate::Shared(link) => {
+                let id = link.id();
+                link.view().map(|view| (*view, id))
+            }
+        }
+    }
+
+    /// The server is gone: the next one, or none.
+    fn replace(&mut self, why: &str, now: Moment) {
+        let Gate::Shared(old) = &self.gate else { return };
+        log::info!("the gate is gone: {why}");
+        let renewed = old.renew(self.in_force, self.held).and_then(|mut link| {
+            let absent = |error: std::io::Error| NoLink::Absent(error.to_string());
+            link.go_on(now).map_err(absent)?;
+            if let Some(registry) = &self.registry {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                registry
+                    .register(&mut SourceFd(&link.event().as_raw_fd()), token::GATE, both)
+                    .map_err(absent)?;
+            }
+            Ok(link)
+        });
+        self.gate = match renewed {
+            Ok(link) => Gate::Shared(Box::new(link)),
+            Err(NoLink::Absent(why) | NoLink::Refused(why)) => {
+                say(&format!("the shared gate is lost ({why}); this build goes on with a gate of its own"));
+                let Granted { tokens, borrowed } = old.granted();
+                let lease = tokens - u32::from(borrowed).min(tokens);
+                let claim =
+                    Claim { lease, borrowed, allotment: self.in_force, held: self.held, stopped: false };
+                open_own(&self.spare, Some(claim), now)
+            }
+        };
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Moment) {
+        let Gate::Own { regulator, pressure, allotment, serial, .. } = &mut self.gate else { return };
+        while let Some(action) = regulator.poll() {
+            match action {
+                Action::Tell(Change::Allot { tokens, serial: number, .. }) => {
+                    (*allotment, *serial) = (tokens, number)
+                }
+                Action::Tell(Change::Grant { .. }) => {}
+                Action::Sample => match pressure.as_ref().map(PressureFiles::sample) {
+                    Some(Ok(totals)) => regulator.handle(now, Input::Sample(totals)),
+                    Some(Err(error)) => {
+                        say(&format!("pressure can't be read any more ({error}); the build goes on ungated"));
+                        regulator.handle(now, Input::Blind);
+                    }
+                    None => regulator.handle(now, Input::Blind),
+                },
+            }
+        }
+    }
+}
+
+fn open_own(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
+    let settings = spare.settings;
+    let watched =
+        crate::policy::pressure::PerResource::from_fn(|resource| settings.thresholds.get(resource).is_some());
+    let pressure = PressureFiles::open(&spare.proc_root, watched).ok();
+    let mut regulator = Regulator::new(settings, now);
+    let terms = Terms {
+        lease: if spare.pays_nothing { Lease::Nothing } else { Lease::Counted },
+        cap: settings.jobs,
+        weight: 1,
+        max_wait: None,
+        loan: None,
+        idle: false,
+        takes: true,
+        uid: 0,
+    };
+    regulator.handle(now, Input::Join(ME, terms, claim));
+    let allotment = claim.map_or(0, |claim| claim.allotment);
+    Gate::Own { regulator: Box::new(regulator), pressure, allotment, serial: 0, obeyed: 0, reported: None }
+}
