@@ -16,22 +16,23 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a command whose whole process tree shares one pool of jobs
+    /// Run a command whose whole process tree shares one pool of jobs with the other runs
     Run(RunArgs),
+    /// Hold tokens while a tool that knows no jobserver runs
+    Exec(ExecArgs),
+    /// Print exports that bring a shell or a CI script into the gate
+    Env(EnvArgs),
+    /// Serve the shared gate in the foreground
+    Serve(ServeArgs),
+    /// Tell how the gate stands, why it is held, and who holds what
+    Status(StatusArgs),
+    /// Change the running gate
+    Set(SetArgs),
 }
 
-/// `jobgate run`
-#[derive(Debug, clap::Args)]
-#[command(
-    args_override_self = true,
-    after_help = "\
-Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
-nothing was started; 126: the command can't be run; 127: it wasn't found.
-SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
-Environment: BB_PRESSURE_MAX_{CPU,IO,MEMORY} and BB_HEARTBEAT_EVENT stand in for the options (bitbake's names and
-units); JOBGATE_LOG=debug tells more."
-)]
-pub struct RunArgs {
+/// What a gate is set to.
+#[derive(Debug, Default, clap::Args)]
+pub struct GateArgs {
     /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: the usable cpus
     #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]
     pub jobs: Option<String>,
@@ -53,16 +54,172 @@ pub struct RunArgs {
     /// How the limit is found; fixed: it is what -j says [default: fixed]
     #[arg(long, value_name = "fixed")]
     pub law: Option<String>,
+    /// Seconds after which a command that waits for its first token is started above the limit; 0: never
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    pub max_wait: Option<String>,
+    /// Where pressure/cpu, io and memory are read [default: /proc]
+    #[arg(long, value_name = "DIR")]
+    pub proc: Option<PathBuf>,
+}
+
+/// `jobgate run`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
+nothing was started; 126: the command can't be run; 127: it wasn't found.
+SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
+Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY} and BB_HEARTBEAT_EVENT stand in for the
+options (bitbake's names and units); JOBGATE_LOG=debug tells more."
+)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub gate: GateArgs,
     /// How tokens are handed out; auto: by the tool and the makes on PATH [default: auto]
     #[arg(long, value_name = "auto|pipe|fifo")]
     pub style: Option<String>,
     /// At most so many of the jobs for this run
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub cap: Option<String>,
-    /// Where pressure/cpu, io and memory are read [default: /proc]
-    #[arg(long, value_name = "DIR")]
-    pub proc: Option<PathBuf>,
+    /// This run's share beside others [default: 1]
+    #[arg(long, value_name = "W", allow_hyphen_values = true)]
+    pub weight: Option<String>,
+    /// What status calls this run [default: the command]
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// A gate of its own, shared with nobody
+    #[arg(long)]
+    pub private: bool,
+    /// The gate's socket [default: the host's gate, else the user's own, started on demand]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// `jobgate exec`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Takes what is free up to MAX tokens, waits for at least MIN, and tells the command how many it got in JOBGATE_TOKENS:
+  jobgate exec -n 1-8 -- sh -c 'xz -T$JOBGATE_TOKENS big.tar'
+Inside a job that is paid for already, that job's own token counts."
+)]
+pub struct ExecArgs {
+    /// How many tokens: a number, or the least and the most [default: 1]
+    #[arg(short = 'n', long = "tokens", value_name = "N|MIN-MAX", allow_hyphen_values = true)]
+    pub tokens: Option<String>,
+    /// Seconds after which it is started above the limit; 0: never
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    pub max_wait: Option<String>,
+    /// Its share beside others [default: 1]
+    #[arg(long, value_name = "W", allow_hyphen_values = true)]
+    pub weight: Option<String>,
+    /// What status calls it [default: the command]
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// The gate's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// `jobgate env`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+  eval \"$(jobgate env)\"          in a shell: make, ninja and cargo started there share the gate, until the shell ends
+  eval \"$(jobgate env --stop)\"   leaves it"
+)]
+pub struct EnvArgs {
+    /// Serve until this process ends [default: the shell that asks]
+    #[arg(long, value_name = "PID", conflicts_with = "until_stopped")]
+    pub pid: Option<i32>,
+    /// Serve until `jobgate env --stop`
+    #[arg(long)]
+    pub until_stopped: bool,
+    /// End what an earlier `jobgate env` has started
+    #[arg(long, conflicts_with_all = ["pid", "until_stopped"])]
+    pub stop: bool,
+    /// How the exports are written [default: by $SHELL]
+    #[arg(long, value_name = "sh|fish|json")]
+    pub shell: Option<String>,
+    /// At most so many of the jobs
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub cap: Option<String>,
+    /// The most jobs, as for run
+    #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]
+    pub jobs: Option<String>,
+    /// What status calls it [default: the shell's name]
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// The gate's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `jobgate serve`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+SIGHUP reads the configuration again; SIGTERM and SIGINT end it: its clients go on with what they have, and start a gate
+of their own. Under systemd it takes the socket that it is given and tells when it is ready."
+)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// The configuration [default: /etc/jobgate.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The socket to listen on [default: /run/jobgate/socket for root, else the user's own]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Write a line to this descriptor, and close it, once clients can connect
+    #[arg(long, value_name = "N")]
+    pub ready_fd: Option<i32>,
+    /// Started by a client, ends with the last one
+    #[arg(long, hide = true)]
+    pub on_demand: bool,
+    /// The one before it died
+    #[arg(long, hide = true)]
+    pub recovering: bool,
+}
+
+/// `jobgate status`
+#[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
+pub struct StatusArgs {
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Again every second, until the gate is gone
+    #[arg(long)]
+    pub watch: bool,
+    /// The gate's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `jobgate set`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Settings: jobs, max-cpu, max-io, max-memory, hold, heartbeat, max-wait; 'none' unsets a threshold.
+  jobgate set jobs=4 max-cpu=100000"
+)]
+pub struct SetArgs {
+    /// The gate's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// What to change
+    #[arg(required = true, value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
 }

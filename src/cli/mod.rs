@@ -3,13 +3,25 @@
 //! Doesn't know how tokens move; it puts together what the user asked for and hands it to the proxy.
 
 mod args;
+mod around;
+mod ask;
+mod env;
+mod exec;
+mod gate;
+mod launch;
 mod run;
+mod serve;
 mod settings;
 mod style;
+mod table;
 
 use crate::sys::notify::Original;
 use crate::sys::say::say;
 use clap::Parser;
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// jobgate's own failures: bad input, or a machine that has no descriptor left (as env(1) and nohup(1)).
 const OWN_FAILURE: i32 = 125;
@@ -17,6 +29,12 @@ const OWN_FAILURE: i32 = 125;
 /// One sentence that a user can act on; nothing was started.
 #[derive(Debug)]
 struct Failure(String);
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Failure {
+        Failure(sentence)
+    }
+}
 
 /// Parses, runs, and ends the process.
 pub fn main() -> ! {
@@ -26,9 +44,27 @@ pub fn main() -> ! {
         Ok(args) => args,
         Err(error) => refuse(&error),
     };
-    let args::Command::Run(run) = args.command;
-    let Err(Failure(sentence)) = run::run(run, &original);
-    fail(&sentence)
+    use args::Command;
+    let done = match args.command {
+        Command::Run(args) => run::run(args, &original).map(|never| match never {}),
+        Command::Exec(args) => exec::exec(&args, &original).map(|never| match never {}),
+        Command::Env(args) => env::env(&args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Status(args) => ask::status(&args),
+        Command::Set(args) => ask::set(&args),
+    };
+    match done {
+        Ok(()) => std::process::exit(0),
+        Err(Failure(sentence)) => fail(&sentence),
+    }
+}
+
+/// Whether somebody sits at it: a shell without a script, at a terminal.
+fn is_interactive(program: &OsStr, args: &[OsString]) -> bool {
+    const SHELLS: [&str; 8] = ["sh", "bash", "dash", "zsh", "fish", "ksh", "mksh", "tcsh"];
+    let name = Path::new(program).file_name().unwrap_or(program);
+    let is_option = |arg: &OsString| arg.as_bytes().starts_with(b"-") && arg != "-c";
+    SHELLS.iter().any(|shell| name == *shell) && args.iter().all(is_option) && std::io::stdin().is_terminal()
 }
 
 fn fail(sentence: &str) -> ! {

@@ -3,16 +3,14 @@
 //! Doesn't read the environment itself: it is given a function that does.
 
 use super::Failure;
-use super::args::RunArgs;
-use crate::policy::gate::{BadThreshold, Hold, Threshold, Thresholds};
+use super::args::{GateArgs, RunArgs};
+use crate::policy::gate::{Hold, Threshold, Thresholds};
 use crate::policy::pressure::{PerResource, Resource};
-use crate::policy::ticker::{self, DEFAULT_HEARTBEAT};
-use crate::proto::text::python_float;
+use crate::proto::status::hold_name;
+use crate::proto::values;
+use crate::proto::wire::WishesSaid;
 use std::ffi::OsString;
 use std::time::Duration;
-
-/// The most jobs: a fifo's tokens must fit into two pages of its buffer.
-const MOST_JOBS: u32 = 4096;
 
 /// By what the user wants tokens handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,39 +20,49 @@ pub enum StyleWish {
     Fifo,
 }
 
-/// All that was asked for.
-#[derive(Debug)]
-pub struct Wishes {
-    /// `-j`; `None`: auto.
+/// What was asked of the gate; `None`: nothing was said.
+#[derive(Clone, Debug, Default)]
+pub struct GateWishes {
+    /// `-j`; `None`: auto, too.
     pub jobs: Option<u32>,
-    pub cap: Option<u32>,
     pub thresholds: Thresholds,
-    pub hold: Hold,
-    pub heartbeat: Duration,
-    pub style: StyleWish,
+    pub hold: Option<Hold>,
+    pub heartbeat: Option<Duration>,
+    /// Zero: without end.
+    pub max_wait: Option<Duration>,
     /// What the user should know although it stops nothing.
     pub warnings: Vec<String>,
 }
 
-impl Wishes {
+/// All that was asked of a run.
+#[derive(Debug)]
+pub struct Wishes {
+    pub gate: GateWishes,
+    pub cap: Option<u32>,
+    pub weight: Option<u32>,
+    pub style: StyleWish,
+}
+
+impl GateWishes {
     /// Reads them; options come before variables.
-    pub fn read(args: &RunArgs, variable: impl Fn(&str) -> Option<OsString>) -> Result<Wishes, Failure> {
+    pub fn read(args: &GateArgs, variable: impl Fn(&str) -> Option<OsString>) -> Result<GateWishes, Failure> {
         let mut warnings = Vec::new();
         let mut thresholds = Thresholds::default();
         for resource in Resource::ALL {
-            let source = threshold_source(args, &variable, resource);
-            thresholds.set(resource, read_threshold(source, &mut warnings)?);
+            let Some(Source { name, value }) = threshold_source(args, &variable, resource) else { continue };
+            let (threshold, warning) = values::threshold(&name, &value)?;
+            thresholds.set(resource, Some(threshold));
+            warnings.extend(warning);
         }
         if let Some(law) = args.law.as_deref().filter(|&law| law != "fixed") {
             return Err(Failure(format!("--law {law}: there is only 'fixed'")));
         }
-        Ok(Wishes {
-            jobs: read_jobs(args.jobs.as_deref())?,
-            cap: args.cap.as_deref().map(|cap| read_count("--cap", cap)).transpose()?,
+        Ok(GateWishes {
+            jobs: args.jobs.as_deref().map_or(Ok(None), |jobs| values::jobs("-j", jobs))?,
             thresholds,
-            hold: read_hold(args.hold.as_deref())?,
+            hold: args.hold.as_deref().map(|hold| values::hold("--hold", hold)).transpose()?,
             heartbeat: read_heartbeat(args, &variable, &mut warnings),
-            style: read_style(args.style.as_deref())?,
+            max_wait: args.max_wait.as_deref().map(|wait| values::wait("--max-wait", wait)).transpose()?,
             warnings,
         })
     }
@@ -62,6 +70,33 @@ impl Wishes {
     /// Which resources are watched.
     pub fn watched(&self) -> PerResource<bool> {
         PerResource::from_fn(|resource| self.thresholds.get(resource).is_some())
+    }
+
+    /// As a shared gate is told.
+    pub fn said(&self) -> WishesSaid {
+        let max = Resource::ALL.into_iter().filter_map(|resource| {
+            let max = self.thresholds.get(resource).map(Threshold::us_per_second)?;
+            // JSON has no infinity, and no pressure comes near this.
+            Some((resource.name().to_owned(), max.min(1e12)))
+        });
+        WishesSaid {
+            jobs: self.jobs,
+            max: max.collect(),
+            hold: self.hold.map(|hold| hold_name(hold).to_owned()),
+            heartbeat_s: self.heartbeat.map(|beat| beat.as_secs_f64()),
+        }
+    }
+}
+
+impl Wishes {
+    /// Reads them; options come before variables.
+    pub fn read(args: &RunArgs, variable: impl Fn(&str) -> Option<OsString>) -> Result<Wishes, Failure> {
+        Ok(Wishes {
+            gate: GateWishes::read(&args.gate, variable)?,
+            cap: args.cap.as_deref().map(|cap| values::count("--cap", cap)).transpose()?,
+            weight: args.weight.as_deref().map(|weight| values::count("--weight", weight)).transpose()?,
+            style: read_style(args.style.as_deref())?,
+        })
     }
 }
 
@@ -72,7 +107,7 @@ struct Source {
 }
 
 fn threshold_source(
-    args: &RunArgs,
+    args: &GateArgs,
     variable: impl Fn(&str) -> Option<OsString>,
     resource: Resource,
 ) -> Option<Source> {
@@ -94,51 +129,6 @@ fn from_variable(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Opt
     (!value.is_empty()).then(|| Source { name: name.to_owned(), value })
 }
 
-fn read_threshold(source: Option<Source>, warnings: &mut Vec<String>) -> Result<Option<Threshold>, Failure> {
-    let Some(Source { name, value }) = source else { return Ok(None) };
-    let number = python_float(&value).unwrap_or(f64::NAN);
-    match Threshold::new(number) {
-        Ok(threshold) => {
-            if threshold.is_lax() {
-                warnings.push(format!(
-                    "{name} {value} will hardly ever hold: pressure can't exceed 1000000 us per second"
-                ));
-            }
-            Ok(Some(threshold))
-        }
-        Err(BadThreshold::NotANumber) => {
-            Err(Failure(format!("{name} '{value}' is not a number of microseconds per second")))
-        }
-        Err(BadThreshold::BelowOne) => {
-            Err(Failure(format!("{name} {value} is too low: the minimum is 1.0 microsecond per second")))
-        }
-    }
-}
-
-fn read_jobs(jobs: Option<&str>) -> Result<Option<u32>, Failure> {
-    match jobs {
-        None | Some("auto") => Ok(None),
-        Some(number) => read_count("-j", number)
-            .map(Some)
-            .map_err(|Failure(sentence)| Failure(format!("{sentence}, or 'auto'"))),
-    }
-}
-
-fn read_count(name: &str, value: &str) -> Result<u32, Failure> {
-    match value.parse() {
-        Ok(count @ 1..=MOST_JOBS) => Ok(count),
-        Ok(_) | Err(_) => Err(Failure(format!("{name} '{value}': give a number from 1 to {MOST_JOBS}"))),
-    }
-}
-
-fn read_hold(hold: Option<&str>) -> Result<Hold, Failure> {
-    match hold {
-        None | Some("all") => Ok(Hold::All),
-        Some("starts") => Ok(Hold::Starts),
-        Some(other) => Err(Failure(format!("--hold '{other}': give 'all' or 'starts'"))),
-    }
-}
-
 fn read_style(style: Option<&str>) -> Result<StyleWish, Failure> {
     match style {
         None | Some("auto") => Ok(StyleWish::Auto),
@@ -150,19 +140,19 @@ fn read_style(style: Option<&str>) -> Result<StyleWish, Failure> {
 
 /// A bad heartbeat is warned about and ignored, as bitbake does with what isn't a float.
 fn read_heartbeat(
-    args: &RunArgs,
+    args: &GateArgs,
     variable: impl Fn(&str) -> Option<OsString>,
     warnings: &mut Vec<String>,
-) -> Duration {
+) -> Option<Duration> {
     let option = args.heartbeat.clone().map(|value| Source { name: "--heartbeat".to_owned(), value });
-    let Some(Source { name, value }) = option.or_else(|| from_variable("BB_HEARTBEAT_EVENT", variable))
-    else {
-        return DEFAULT_HEARTBEAT;
-    };
-    python_float(&value).and_then(ticker::heartbeat).unwrap_or_else(|| {
-        warnings.push(format!("ignoring {name} '{value}': it must be a number of seconds above 0"));
-        DEFAULT_HEARTBEAT
-    })
+    let Source { name, value } = option.or_else(|| from_variable("BB_HEARTBEAT_EVENT", variable))?;
+    match values::heartbeat(&name, &value) {
+        Ok(heartbeat) => Some(heartbeat),
+        Err(why) => {
+            warnings.push(format!("ignoring {why}"));
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +163,7 @@ mod tests {
 
     fn read(options: &[&str], variables: &[(&str, &str)]) -> Result<Wishes, String> {
         let line = ["jobgate", "run"].iter().chain(options).chain(&["--", "true"]);
-        let Command::Run(args) = Args::try_parse_from(line).unwrap().command;
+        let Command::Run(args) = Args::try_parse_from(line).unwrap().command else { panic!("run") };
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
         };
@@ -181,7 +171,7 @@ mod tests {
     }
 
     fn max_cpu(wishes: &Wishes) -> Option<f64> {
-        wishes.thresholds.get(Resource::Cpu).map(Threshold::us_per_second)
+        wishes.gate.thresholds.get(Resource::Cpu).map(Threshold::us_per_second)
     }
 
     #[test]
@@ -211,10 +201,10 @@ mod tests {
             [("BB_PRESSURE_MAX_CPU", "15000"), ("BB_PRESSURE_MAX_IO", ""), ("BB_HEARTBEAT_EVENT", "0.5")];
         let wishes = read(&[], &variables).unwrap();
         assert_eq!(max_cpu(&wishes), Some(15000.0));
-        assert_eq!(wishes.watched(), PerResource::from_fn(|resource| resource == Resource::Cpu));
-        assert_eq!(wishes.heartbeat, Duration::from_millis(500));
+        assert_eq!(wishes.gate.watched(), PerResource::from_fn(|resource| resource == Resource::Cpu));
+        assert_eq!(wishes.gate.heartbeat, Some(Duration::from_millis(500)));
         let wishes = read(&["--max-cpu", "20000", "--heartbeat", "2"], &variables).unwrap();
-        assert_eq!((max_cpu(&wishes), wishes.heartbeat), (Some(20000.0), Duration::from_secs(2)));
+        assert_eq!((max_cpu(&wishes), wishes.gate.heartbeat), (Some(20000.0), Some(Duration::from_secs(2))));
         let refused = read(&[], &[("BB_PRESSURE_MAX_MEMORY", "0")]).unwrap_err();
         assert_eq!(refused, "BB_PRESSURE_MAX_MEMORY 0 is too low: the minimum is 1.0 microsecond per second");
     }
@@ -223,14 +213,14 @@ mod tests {
     fn odd_values_are_warned_about_and_the_build_goes_on() {
         for bad in ["0", "-1", "nan", "inf", "abc"] {
             let wishes = read(&["--heartbeat", bad], &[]).unwrap();
-            assert_eq!(wishes.heartbeat, DEFAULT_HEARTBEAT);
+            assert_eq!(wishes.gate.heartbeat, None);
             assert_eq!(
-                wishes.warnings,
+                wishes.gate.warnings,
                 [format!("ignoring --heartbeat '{bad}': it must be a number of seconds above 0")]
             );
         }
         let lax = read(&["--max-cpu", "2e6"], &[]).unwrap();
-        assert_eq!(lax.warnings.len(), 1);
-        assert!(read(&["--max-cpu", "1e6"], &[]).unwrap().warnings.is_empty());
+        assert_eq!(lax.gate.warnings.len(), 1);
+        assert!(read(&["--max-cpu", "1e6"], &[]).unwrap().gate.warnings.is_empty());
     }
 }

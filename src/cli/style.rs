@@ -47,6 +47,16 @@ pub fn choose(wish: StyleWish, tool: Tool, program: &OsStr) -> Choice {
     }
 }
 
+/// The `make` on PATH, where it is one that knows no fifo: it couldn't join.
+pub fn make_that_dies_of_a_fifo() -> Option<PathBuf> {
+    tools::resolve(OsStr::new("make")).filter(|make| by_makes(std::iter::once(make.clone())) == Style::Pipe)
+}
+
+/// Whether a make that somebody could reach would die of a fifo, unless it is kept out.
+pub fn some_make_is_old() -> bool {
+    by_makes(every_make()) == Style::Pipe
+}
+
 /// A fifo serves ninja best; one that knows only a pipe gets that.
 fn for_ninja(program: &OsStr, wish: Option<Style>) -> Choice {
     let text = tools::version_texts(tools::resolve(program).into_iter()).pop().flatten();

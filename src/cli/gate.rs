@@ -1,0 +1,105 @@
+//! The gate that a command is to use: found, started, asked.
+//!
+//! Doesn't know what is done with it.
+
+use super::Failure;
+use crate::proto::wire::{Hello, PROTOCOL};
+use crate::proxy::link::{Link, NoLink};
+use crate::sys::socket;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Names the gate.
+pub const SOCKET: &str = "JOBGATE_SOCKET";
+
+/// The command runs inside a job that is paid for; counts where the gate can't see that itself.
+pub const INSIDE: &str = "JOBGATE_INSIDE";
+
+/// How long an offer stands before a tree that takes at once is known not to want it.
+pub const PATIENCE: Duration = Duration::from_millis(30);
+
+/// ... and one with tools that look only when one of their own jobs ends.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The socket that was named, by option or variable.
+pub fn named(option: Option<&Path>) -> Option<PathBuf> {
+    let variable = || std::env::var_os(SOCKET).filter(|value| !value.is_empty()).map(PathBuf::from);
+    option.map(Path::to_owned).or_else(variable)
+}
+
+/// Why there is no gate to be shared.
+pub enum NoGate {
+    /// It is no use to go on: one sentence.
+    Failure(Failure),
+    /// Then without.
+    Absent(String),
+}
+
+/// Connects to the gate that was named, or to the first that can be had, and says hello.
+pub fn connect(named: Option<&Path>, mut hello: Hello, patience: Duration) -> Result<Link, NoGate> {
+    hello.protocol = PROTOCOL.to_owned();
+    hello.version = env!("CARGO_PKG_VERSION").to_owned();
+    hello.pid = std::process::id() as i32;
+    hello.inside = std::env::var_os(INSIDE).is_some();
+    let places = socket::places(named);
+    let places = places
+        .map_err(|why| if named.is_some() { NoGate::Failure(Failure(why)) } else { NoGate::Absent(why) })?;
+    let mut absent = Vec::new();
+    for place in places {
+        match Link::open(&place, hello.clone(), patience) {
+            Ok(link) => return Ok(link),
+            Err(NoLink::Refused(why)) => return Err(NoGate::Failure(Failure(why))),
+            Err(NoLink::Absent(why)) if named.is_some() => {
+                return Err(NoGate::Failure(Failure(format!("no gate at {why}"))));
+            }
+            Err(NoLink::Absent(why)) => absent.push(why),
+        }
+    }
+    Err(NoGate::Absent(absent.join("; ")))
+}
+
+/// Connects to a gate that runs, to ask it something. None is started.
+pub fn running(option: Option<&Path>) -> Result<Link, Failure> {
+    let named = named(option);
+    let hello = Hello {
+        asks_only: true,
+        protocol: PROTOCOL.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Hello::default()
+    };
+    let mut absent = Vec::new();
+    for mut place in socket::places(named.as_deref())? {
+        place.may_start = false;
+        match Link::open(&place, hello.clone(), PATIENCE) {
+            Ok(link) => return Ok(link),
+            Err(NoLink::Refused(why) | NoLink::Absent(why)) => absent.push(why),
+        }
+    }
+    Err(Failure(format!("no gate is running ({})", absent.join("; "))))
+}
+
+/// What `status` calls a command: its name and first words.
+pub fn label(given: Option<&str>, program: &OsStr, args: &[std::ffi::OsString]) -> String {
+    if let Some(label) = given {
+        return label.to_owned();
+    }
+    let name = Path::new(program).file_name().unwrap_or(program);
+    let words = std::iter::once(name).chain(args.iter().map(|arg| arg.as_os_str()));
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ").chars().take(40).collect()
+}
+
+/// Waits for the lease; a gate that is gone meanwhile is found anew, and waited for anew.
+pub fn await_lease(mut link: Link) -> Result<Link, Failure> {
+    loop {
+        match link.await_lease() {
+            Ok(_) => return Ok(link),
+            Err(error) => {
+                log::info!("the gate is gone: {error}");
+                link = link.start_over().map_err(|no| match no {
+                    NoLink::Refused(why) | NoLink::Absent(why) => Failure(format!("no gate at {why}")),
+                })?;
+            }
+        }
+    }
+}

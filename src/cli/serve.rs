@@ -1,0 +1,162 @@
+//! `jobgate serve`: the shared gate, in the foreground, as a service, or started on demand by a client.
+//!
+//! Doesn't know what is served.
+
+use super::args::{GateArgs, ServeArgs};
+use super::settings::GateWishes;
+use super::{Failure, gate};
+use crate::policy::gate::Threshold;
+use crate::policy::pressure::Resource;
+use crate::proto::config::{self, Config, Jobs, Listed};
+use crate::proto::status::hold_name;
+use crate::server::settings::{Layer, entry};
+use crate::server::{Base, Kind, Server};
+use crate::sys::say::say;
+use crate::sys::service::{self, Systemd};
+use crate::sys::{descriptor, files, socket, users};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the host's configuration lies.
+const CONFIG: &str = "/etc/jobgate.toml";
+
+/// Serves until it is ended.
+pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let proc_root = args.gate.proc.clone().unwrap_or_else(|| PathBuf::from("/proc"));
+    let socket = gate::named(args.socket.as_deref());
+    let failed = |what: &str, error: std::io::Error| Failure(format!("{what}: {error}"));
+    if args.on_demand {
+        let socket = socket.ok_or(Failure("--on-demand needs a --socket".to_owned()))?;
+        let listener = socket::given_listener().map_err(|error| failed("no listening socket", error))?;
+        let kind = Kind::OnDemand { recovering: args.recovering };
+        let mut server =
+            Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error))?;
+        return server.serve().map_err(|error| failed("can't serve", error));
+    }
+    let systemd = Box::new(Systemd::take().map_err(|error| Failure(error.to_string()))?);
+    let wishes = GateWishes::read(&args.gate, |name| std::env::var_os(name))?;
+    wishes.warnings.iter().for_each(|warning| say(warning));
+    let typed = typed(&args.gate, &wishes);
+    let file = args.config.clone();
+    let reload = Box::new(move || read_base(file.as_deref(), &typed));
+    let base = reload()?;
+    let given = service::inherited_listener().map_err(|error| Failure(error.to_string()))?;
+    let unbinds = given.is_none();
+    let (listener, socket, recovering) = match given {
+        Some(listener) => {
+            let path = listener.local_addr().ok().and_then(|address| Some(address.as_pathname()?.to_owned()));
+            // A socket that was there before us may have had another server, which died.
+            (listener, path.or(socket).unwrap_or_default(), true)
+        }
+        None => listen(socket)?,
+    };
+    let kind = Kind::Service { base, reload, unbinds, recovering, systemd };
+    let mut server =
+        Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error))?;
+    if let Some(number) = args.ready_fd {
+        let ready = descriptor::own_inherited(number).and_then(|fd| descriptor::write_line(fd, "ready"));
+        ready.map_err(|error| failed(&format!("--ready-fd {number}"), error))?;
+    }
+    server.serve().map_err(|error| failed("can't serve", error))
+}
+
+/// Listens where it was said, or where clients look; and whether another server was there and left its socket.
+fn listen(named: Option<PathBuf>) -> Result<(UnixListener, PathBuf, bool), Failure> {
+    let place = match &named {
+        Some(_) => socket::places(named.as_deref())?.pop(),
+        None => socket::place_to_serve()?,
+    };
+    let Some(place) = place else {
+        return Err(Failure("there is no folder for a socket: give --socket".to_owned()));
+    };
+    let path = place.socket;
+    let failed = |error: std::io::Error| Failure(format!("can't listen at {}: {error}", path.display()));
+    let lock = socket::lock(&path, Duration::from_secs(1)).map_err(failed)?;
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(Failure(format!("a gate is running at {} already", path.display())));
+    }
+    let died = socket::identity(&path).is_some();
+    let listener = socket::bind(&path, socket::mode_for(&path)).map_err(failed)?;
+    drop(lock);
+    Ok((listener, path, died))
+}
+
+/// What was typed, by name.
+fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
+    let mut layer = Layer::new();
+    let mut note = |key: &str, value: Option<String>, option: &str| {
+        if let Some(value) = value {
+            layer.insert(key.to_owned(), entry(value, option));
+        }
+    };
+    note("jobs", args.jobs.clone(), "-j");
+    for resource in Resource::ALL {
+        let max = wishes.thresholds.get(resource).map(|max| max.us_per_second().to_string());
+        let word = resource.name();
+        let name = format!("--max-{word} or BB_PRESSURE_MAX_{}", word.to_uppercase());
+        note(&format!("max-{word}"), max, &name);
+    }
+    note("hold", args.hold.clone(), "--hold");
+    let beat = wishes.heartbeat.map(|beat| beat.as_secs_f64().to_string());
+    note("heartbeat", beat, "--heartbeat or BB_HEARTBEAT_EVENT");
+    note("max-wait", wishes.max_wait.map(|wait| wait.as_secs_f64().to_string()), "--max-wait");
+    layer
+}
+
+/// The file, if there is one, and above it what was typed. The error names file and line.
+fn read_base(file: Option<&Path>, typed: &Layer) -> Result<Base, String> {
+    let path = file.unwrap_or(Path::new(CONFIG));
+    let name = path.display();
+    let mut base = Base::default();
+    match files::read_text(path) {
+        Ok(text) => {
+            let (config, warnings) =
+                config::parse(&text).map_err(|fault| format!("{name}:{}: {}", fault.line, fault.what))?;
+            warnings.iter().for_each(|warning| say(&format!("{name}: {warning}")));
+            base = from_config(&config, path)?;
+        }
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("{name}: {error}")),
+    }
+    base.layer.extend(typed.clone());
+    Ok(base)
+}
+
+fn from_config(config: &Config, path: &Path) -> Result<Base, String> {
+    let from = path.display().to_string();
+    let mut base = Base::default();
+    let mut note = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            base.layer.insert(key.to_owned(), entry(value, from.clone()));
+        }
+    };
+    note(
+        "jobs",
+        config.jobs.map(|jobs| match jobs {
+            Jobs::Auto => "auto".to_owned(),
+            Jobs::Count(count) => count.to_string(),
+        }),
+    );
+    for resource in Resource::ALL {
+        let max = config.thresholds.get(resource).map(Threshold::us_per_second);
+        note(&format!("max-{}", resource.name()), max.map(|max| max.to_string()));
+    }
+    note("hold", config.hold.map(|hold| hold_name(hold).to_owned()));
+    note("heartbeat", config.heartbeat.map(|beat| beat.as_secs_f64().to_string()));
+    note("max-wait", config.max_wait.map(|wait| wait.as_secs_f64().to_string()));
+    let at = |listed: &Listed, why: String| format!("{from}:{}: {why}", listed.line);
+    let uid = |listed: &Listed| users::uid_of(&listed.name).map_err(|why| at(listed, why));
+    let gid = |listed: &Listed| users::gid_of(&listed.name).map_err(|why| at(listed, why));
+    base.users = config.access.users.iter().map(uid).collect::<Result<_, _>>()?;
+    base.groups = config.access.groups.iter().map(gid).collect::<Result<_, _>>()?;
+    for (listed, quota) in &config.quota.users {
+        let uid = uid(listed)?;
+        if base.quota.iter().any(|&(known, _)| known == uid) {
+            return Err(at(listed, format!("user {uid} has two quotas")));
+        }
+        base.quota.push((uid, *quota));
+    }
+    base.quota_of_others = config.quota.default;
+    Ok(base)
+}
