@@ -5,22 +5,26 @@
 use std::path::{Path, PathBuf};
 
 /// From the lowest up: a layer may use those before it.
-const LAYERS: [&str; 5] = ["policy", "proto", "sys", "proxy", "cli"];
+const LAYERS: [&str; 6] = ["policy", "proto", "sys", "server", "proxy", "cli"];
 
 /// What may only be named in some layers, in any form that leads there.
-const WALLS: [(&str, &[&str]); 12] = [
+const WALLS: [(&str, &[&str]); 16] = [
     ("nix::", &["sys"]),
     ("libc::", &["sys"]),
     ("unsafe", &["sys"]),
-    ("mio::", &["proxy"]),
+    ("mio::", &["server", "proxy"]),
+    ("serde", &["proto", "cli"]),
+    ("serde_json::", &["proto", "cli"]),
+    ("toml::", &["proto"]),
+    ("sd_notify::", &["sys"]),
     ("clap::", &["cli"]),
-    ("log::", &["sys", "proxy", "cli"]),
+    ("log::", &["sys", "server", "proxy", "cli"]),
     ("Instant", &["sys"]),
     ("SystemTime", &[]),
     ("thread::", &["sys"]),
     ("std::fs", &["sys"]),
     ("std::env", &["sys", "cli"]),
-    ("std::io", &["sys", "proxy", "cli"]),
+    ("std::io", &["sys", "server", "proxy", "cli"]),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

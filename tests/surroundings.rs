@@ -77,6 +77,7 @@ fn given(caller: &Caller, wrapper: &[&str], folder: &Path) -> Given {
         let file = |name: &str| File::create(folder.join(name)).expect("a file is made");
         let prelude = format!("{}\nexec \"$@\"", caller.prelude);
         let mut command = clean(Command::new("env"));
+        command.env("JOBGATE_SOCKET", folder.join("gate/socket"));
         command.args(["--default-signal", "bash", "-c", &prelude, "bash"]).args(wrapper).args(probe);
         command.current_dir(folder).stdin(File::open(folder.join("in")).expect("a file opens"));
         let output =
@@ -138,7 +139,7 @@ fn differences(without: &Given, with: &Given) -> Vec<String> {
     names.into_iter().filter(|&name| without.get(name) != with.get(name)).cloned().collect()
 }
 
-/// One table: the command has all that it would have without us, and beyond it two variables and an endpoint.
+/// One table: the command has all that it would have without us, and beyond it four variables and an endpoint.
 #[test]
 fn a_command_is_given_what_its_caller_has() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -158,7 +159,8 @@ fn a_command_is_given_what_its_caller_has() {
             let (more, other): (Vec<_>, Vec<_>) =
                 differences(&without, &with).into_iter().partition(|name| is_more(name));
             let row = format!("{}, {style}", caller.name);
-            assert_eq!(other, ["variable CARGO_MAKEFLAGS", "variable MAKEFLAGS"], "{row}");
+            let told = ["CARGO_MAKEFLAGS", "JOBGATE_AUTH", "JOBGATE_INSIDE", "MAKEFLAGS"];
+            assert_eq!(other, told.map(|name| format!("variable {name}")), "{row}");
             assert_eq!(more.len(), descriptors, "{row}: {more:?}");
             let number = |name: &String| name["fd/".len()..].parse().expect("a number");
             assert!(more.iter().all(|name| caller.endpoint.contains(&number(name))), "{row}: {more:?}");

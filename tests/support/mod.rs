@@ -7,6 +7,8 @@
 pub mod build;
 pub mod pool;
 pub mod receiver;
+pub mod shared;
+pub mod sharing;
 pub mod terminal;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +24,17 @@ pub fn jobgate() -> &'static str {
     env!("CARGO_BIN_EXE_jobgate")
 }
 
-/// `jobgate run OPTIONS -- COMMAND`, free of what the caller's environment could change.
+/// A socket that nobody else uses, in a folder of its own below the system's temporary one. Gates that are started there
+/// end by themselves, and take their sockets away.
+pub fn own_socket() -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("jobgate-test-{}", std::process::id()));
+    folder.join(format!("{number}.socket"))
+}
+
+/// `jobgate run OPTIONS -- COMMAND`, free of what the caller's environment could change, with a gate of its own.
 pub fn run(options: &[&str], command: &[&str]) -> Command {
     let mut line = clean(Command::new(jobgate()));
     line.arg("run").args(options).arg("--").args(command);
@@ -35,10 +47,12 @@ pub fn clean(mut command: Command) -> Command {
         command.env_remove(name);
     }
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BB_") {
-            command.env_remove(name);
+        let name = name.to_string_lossy();
+        if name.starts_with("BB_") || name.starts_with("JOBGATE_") {
+            command.env_remove(&*name);
         }
     }
+    command.env("JOBGATE_SOCKET", own_socket());
     command.stdin(Stdio::null());
     command
 }
@@ -131,10 +145,10 @@ pub fn await_change<T>(folder: &Path, mut ready: impl FnMut() -> Option<T>) -> T
     }
 }
 
-/// A shell command for one job that takes `seconds` and leaves its stamps in `$LOG`: `S <uptime>` when it has its token,
-/// `E <uptime>` before the token goes back.
+/// A shell command for one job that takes `seconds` and leaves its stamps in `$LOG`: `S <uptime> $NAME` when it has its
+/// token, `E <uptime> $NAME` before the token goes back.
 pub fn job(seconds: f64) -> String {
-    let stamp = |letter| format!("read up rest </proc/uptime; echo {letter} $up >>$LOG");
+    let stamp = |letter| format!("read up rest </proc/uptime; echo {letter} $up $NAME >>$LOG");
     format!("{}; sleep {seconds}; {}", stamp('S'), stamp('E'))
 }
 
@@ -165,14 +179,45 @@ pub struct Jobs {
     pub course: Vec<(f64, usize)>,
 }
 
+/// The letter, the uptime and the name.
+fn read_stamp(line: &str) -> (&str, f64, &str) {
+    let mut words = line.split(' ');
+    let letter = words.next().expect("a letter");
+    let stamp = words.next().and_then(|stamp| stamp.parse().ok()).expect("an uptime");
+    (letter, stamp, words.next().unwrap_or_default())
+}
+
+/// How many jobs of each name ran on average from one uptime to another.
+pub fn means(log: &Path, from: f64, to: f64) -> std::collections::BTreeMap<String, f64> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let mut areas = std::collections::BTreeMap::new();
+    for line in text.lines() {
+        let (letter, stamp, name) = read_stamp(line);
+        // A job counts from its start to its end, as far as that is within.
+        let within = (to - stamp.clamp(from, to)) / (to - from);
+        *areas.entry(name.to_owned()).or_insert(0.0) += if letter == "S" { within } else { -within };
+    }
+    areas
+}
+
+/// When the first job of this name started and the last one ended, as uptimes.
+pub fn span(log: &Path, name: &str) -> (f64, f64) {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let stamps: Vec<f64> =
+        text.lines().map(read_stamp).filter(|stamp| stamp.2 == name).map(|stamp| stamp.1).collect();
+    let bounds =
+        stamps.iter().fold((f64::MAX, 0.0), |(first, last): (f64, f64), &at| (first.min(at), last.max(at)));
+    assert!(!stamps.is_empty(), "{name} has run");
+    bounds
+}
+
 /// Reads a log; a job that has no end yet runs to the log's last stamp.
 pub fn jobs(log: &Path) -> Jobs {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let mut jobs = Jobs { count: 0, peak: 0, mean: 0.0, course: Vec::new() };
     let (mut running, mut area) = (0usize, 0.0);
     for line in text.lines() {
-        let (letter, stamp) = line.split_once(' ').expect("a letter and a stamp");
-        let stamp: f64 = stamp.parse().expect("an uptime");
+        let (letter, stamp, _) = read_stamp(line);
         if let Some(&(before, jobs)) = jobs.course.last() {
             area += (stamp - before) * jobs as f64;
         }
