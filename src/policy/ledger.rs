@@ -4,6 +4,7 @@
 //! gate of one's own has one client; a shared one has many.
 
 use super::account::{Account, Claim, ClientId, Door, Report, Terms};
+use super::admission::{Quotas, admitted};
 use super::share::{Wanting, divide};
 use super::time::Moment;
 use std::collections::VecDeque;
@@ -51,15 +52,13 @@ pub struct Ledger {
     contended: bool,
     turn: usize,
     turned: Moment,
-    /// The most that all clients of one user may have together.
-    quota: Vec<(u32, u32)>,
-    quota_of_others: Option<u32>,
+    quotas: Quotas,
 }
 
 impl Ledger {
     /// Sets the most tokens that one user may have: by uid, and for all not named.
     pub fn set_quota(&mut self, of_users: Vec<(u32, u32)>, of_others: Option<u32>) {
-        (self.quota, self.quota_of_others) = (of_users, of_others);
+        self.quotas = Quotas::new(of_users, of_others);
     }
 
     /// A client comes; `claim`: with what it has from a server that is gone.
@@ -215,54 +214,9 @@ impl Ledger {
         }
     }
 
-    /// Which accounts may be given a lease now, as far as there is room: behind a held gate one, where nothing is out;
-    /// of those who need several at once the first, that gathers them; and nobody beyond its user's quota.
-    fn admitted(&self, door: Door) -> Vec<bool> {
-        let mut places = match door {
-            Door::Open => usize::MAX,
-            // What stands untaken isn't out: it is taken back for who waits.
-            Door::Held | Door::StartsHeld => usize::from(self.out() == 0),
-            Door::Recovering => 0,
-        };
-        let mut gathers = false;
-        let mut leased: Vec<(u32, u32)> = Vec::new(); // by whom
-        let mut admit = |account: &Account| {
-            let Some(wait) = account.wait.as_ref().filter(|_| !account.stopped) else { return false };
-            if places == 0 || (gathers && account.gathers()) {
-                return false;
-            }
-            let uid = account.terms.uid;
-            if let Some(quota) = self.quota_of(uid) {
-                let at = leased.iter().position(|&(user, _)| user == uid).unwrap_or_else(|| {
-                    leased.push((uid, self.leased_by(uid)));
-                    leased.len() - 1
-                });
-                if leased[at].1 + wait.min > quota {
-                    return false;
-                }
-                leased[at].1 += wait.min;
-            }
-            places -= 1;
-            gathers |= account.gathers();
-            true
-        };
-        self.accounts.iter().map(&mut admit).collect()
-    }
-
-    /// The most that all clients of one user may have together, if there is such a bound.
-    fn quota_of(&self, uid: u32) -> Option<u32> {
-        let named = self.quota.iter().find(|(user, _)| *user == uid).map(|&(_, quota)| quota);
-        named.or(self.quota_of_others)
-    }
-
-    fn leased_by(&self, uid: u32) -> u32 {
-        let own = self.accounts.iter().filter(|account| account.terms.uid == uid && !account.stopped);
-        own.map(|account| account.lease).sum()
-    }
-
     /// How many tokens everybody should have, its lease counted in, and who waits in vain for now.
     fn plan(&mut self, now: Moment, limit: u32, door: Door) -> Plan {
-        let admitted = self.admitted(door);
+        let admitted = admitted(&self.accounts, door, &self.quotas);
         let mut wanting: Vec<Wanting> = Vec::with_capacity(self.accounts.len());
         for (account, admitted) in self.accounts.iter_mut().zip(admitted) {
             if self.contended {
@@ -291,14 +245,14 @@ impl Ledger {
 
     /// Bounds what the clients of one user want by that user's quota, fairly among them.
     fn within_quota(&self, mut wanting: Vec<Wanting>) -> Vec<Wanting> {
-        if self.quota.is_empty() && self.quota_of_others.is_none() {
+        if self.quotas.is_empty() {
             return wanting;
         }
         let mut users: Vec<u32> = self.accounts.iter().map(|account| account.terms.uid).collect();
         users.sort_unstable();
         users.dedup();
         for uid in users {
-            let Some(quota) = self.quota_of(uid) else { continue };
+            let Some(quota) = self.quotas.of(uid) else { continue };
             let own: Vec<usize> = (0..wanting.len()).filter(|&i| self.accounts[i].terms.uid == uid).collect();
             let group: Vec<Wanting> = own.iter().map(|&i| self.accounts[i].bound(wanting[i])).collect();
             for (&i, most) in own.iter().zip(divide(&group, quota, self.turn)) {
@@ -320,7 +274,7 @@ impl Ledger {
         let lowers = |account: &Account| {
             let uid = account.terms.uid;
             let is_users = |quota: u32| asked(&|other| other.terms.uid == uid) > u64::from(quota);
-            is_short || self.quota_of(uid).is_some_and(is_users)
+            is_short || self.quotas.of(uid).is_some_and(is_users)
         };
         let lowers: Vec<bool> = self.accounts.iter().map(lowers).collect();
         for ((account, &target), lowers) in self.accounts.iter_mut().zip(&plan.targets).zip(lowers) {
@@ -333,7 +287,7 @@ impl Ledger {
     /// What a user's clients may still be given; none: as much as there is.
     fn room_of(&self, uid: u32) -> Option<u32> {
         let own = self.accounts.iter().filter(|account| account.terms.uid == uid);
-        Some(self.quota_of(uid)?.saturating_sub(own.map(Account::charge).sum()))
+        Some(self.quotas.of(uid)?.saturating_sub(own.map(Account::charge).sum()))
     }
 
     /// Issues what is free: to the client that has least of its share.

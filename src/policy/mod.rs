@@ -4,6 +4,7 @@
 //! process or a kernel file is.
 
 pub mod account;
+mod admission;
 pub mod appetite;
 pub mod endpoint;
 pub mod gate;
