@@ -37,6 +37,8 @@ enum Event {
     Settings(u32, Hold),
     /// Pressure from now on.
     Pressure(u32),
+    /// The server dies, and another takes its place.
+    Restart,
     Pass(u64),
 }
 
@@ -59,6 +61,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (2u32..10, prop_oneof![Just(Hold::All), Just(Hold::Starts)])
             .prop_map(|(jobs, hold)| Event::Settings(jobs, hold)),
         1 => prop_oneof![Just(0u32), Just(99_000), Just(101_000), Just(900_000)].prop_map(Event::Pressure),
+        1 => Just(Event::Restart),
         8 => (1u64..800).prop_map(Event::Pass),
     ]
 }
@@ -107,6 +110,7 @@ fn play(events: &[Event], seed: u64, quota: Option<u32>) -> Result<(), TestCaseE
             Event::Continue(at) => pick(at).into_iter().for_each(|at| world.stop(at, false)),
             Event::Settings(jobs, hold) => world.set(jobs, hold),
             Event::Pressure(rate) => world.pressure = rate,
+            Event::Restart => world.restart(),
             Event::Pass(passes) => ms = passes,
         }
         world.pass(ms);

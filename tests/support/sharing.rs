@@ -5,7 +5,7 @@
 
 pub mod tree;
 
-use jobgate::policy::account::{Account, ClientId, Door, Lease, Loan, Terms};
+use jobgate::policy::account::{Account, Claim, ClientId, Door, Lease, Loan, Terms};
 use jobgate::policy::endpoint::Style;
 use jobgate::policy::gate::{Hold, Threshold, Thresholds};
 use jobgate::policy::ledger::Change;
@@ -24,9 +24,12 @@ pub const THRESHOLD: u32 = 100_000;
 /// passed on, an offer that isn't taken outlives its patience, and what died with its holder is written off.
 const STILL: u64 = 2_500;
 
+/// As the server has it.
+const RECOVERY: Duration = Duration::from_millis(250);
+
 /// What is on its way to the server or from it: when it arrives.
 enum Letter {
-    Hello(ClientId, Terms),
+    Hello(ClientId, Terms, Option<Claim>),
     Word(ClientId, Word2Server),
     Bye(ClientId),
 }
@@ -128,14 +131,18 @@ impl World {
         let mut tree = Tree::new(id, kind, style, terms, self.now);
         (tree.demand, tree.job) = (demand, job);
         self.trees.push(tree);
-        self.post(id, Letter::Hello(id, terms));
+        self.post(id, Letter::Hello(id, terms, None));
         id
     }
 
     /// A tree is gone, however: the end of its connection comes after all that it said.
     pub fn leave(&mut self, at: usize) {
-        let id = self.trees.remove(at).id;
+        let tree = self.trees.remove(at);
+        let id = tree.id;
         self.down.remove(&id);
+        if tree.is_lost {
+            return;
+        }
         self.post(id, Letter::Bye(id));
     }
 
@@ -143,7 +150,39 @@ impl World {
     pub fn stop(&mut self, at: usize, stopped: bool) {
         let (id, mut said) = (self.trees[at].id, Vec::new());
         self.trees[at].stop(stopped, self.now, |word| said.push(word));
+        if self.trees[at].is_lost {
+            if !stopped {
+                self.rejoin(at);
+            }
+            return;
+        }
         said.into_iter().for_each(|word| self.post(id, Letter::Word(id, word)));
+    }
+
+    /// The server dies with all that was on its way, and another one takes its place.
+    pub fn restart(&mut self) {
+        let now = self.at();
+        self.regulator = Regulator::new(*self.regulator.settings(), now);
+        self.regulator.set_quota(Vec::new(), self.quota);
+        self.regulator.recover_until(now + RECOVERY);
+        self.up.clear();
+        self.down.clear();
+        self.still = None;
+        for at in 0..self.trees.len() {
+            if self.trees[at].stopped {
+                self.trees[at].is_lost = true;
+            } else {
+                self.rejoin(at);
+            }
+        }
+    }
+
+    fn rejoin(&mut self, at: usize) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let claim = self.trees[at].renew(id, self.now);
+        let terms = self.trees[at].terms;
+        self.post(id, Letter::Hello(id, terms, claim));
     }
 
     /// The job that others borrow from is over.
@@ -181,6 +220,8 @@ impl World {
         let stopped = |id: ClientId, of: &Regulator| of.account(id).is_some_and(Account::is_stopped);
         let returns = match input {
             Some(Input::Continued(id) | Input::Started(id)) if stopped(id, &self.regulator) => Some(id),
+            // What it has from a server that died it has.
+            Some(Input::Join(id, _, Some(_))) => Some(id),
             _ => None,
         };
         match input {
@@ -278,7 +319,7 @@ impl World {
                 }
                 let (_, letter) = queue.pop_front().expect("just seen");
                 match letter {
-                    Letter::Hello(id, terms) => self.feed(Input::Join(id, terms, None)),
+                    Letter::Hello(id, terms, claim) => self.feed(Input::Join(id, terms, claim)),
                     Letter::Word(id, Word2Server::Report(report)) => {
                         self.regulator.note(self.at(), Input::Report(id, report));
                         noted = true;
@@ -324,7 +365,7 @@ impl World {
             let longest = tree.terms.max_wait.filter(|wait| !wait.is_zero() && !tree.stopped);
             if let (None, Some(longest)) = (tree.lease, longest) {
                 assert!(
-                    self.now - tree.came <= longest.as_millis() as u64 + 10,
+                    self.now - tree.came <= (longest + RECOVERY).as_millis() as u64 + 10,
                     "a wait has an end: {tree:?}"
                 );
             }

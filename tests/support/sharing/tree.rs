@@ -2,7 +2,7 @@
 //!
 //! Doesn't know the server, nor how long messages take.
 
-use jobgate::policy::account::{self, ClientId, Lease, Report, Terms};
+use jobgate::policy::account::{self, Claim, ClientId, Lease, Report, Terms};
 use jobgate::policy::appetite::{Appetite, Word};
 use jobgate::policy::endpoint::{Endpoint, Style, Wish};
 use jobgate::policy::ledger::Change;
@@ -72,6 +72,8 @@ pub struct Tree {
     pub dead: u32,
     /// Tokens x ms held, since it was last set to 0.
     pub used: u64,
+    /// Its server died while it was stopped, and it doesn't know that yet.
+    pub is_lost: bool,
     /// The proxy's figures.
     pub endpoint: Endpoint,
     /// When the job ends that needs no token.
@@ -81,6 +83,7 @@ pub struct Tree {
     serial: u64,
     pressed: bool,
     obeyed: u64,
+    in_force: u32,
     reported: Option<(u64, u32)>,
     appetite: Appetite,
     counted: u64,
@@ -104,6 +107,7 @@ impl Tree {
             standing: 0,
             dead: 0,
             used: 0,
+            is_lost: false,
             endpoint: Endpoint::new(style),
             own_job: 0,
             style,
@@ -111,6 +115,7 @@ impl Tree {
             serial: 0,
             pressed: false,
             obeyed: 0,
+            in_force: 0,
             reported: None,
             appetite: Appetite::new(Duration::from_millis(kind.patience()), at(now)),
             counted: now,
@@ -240,6 +245,7 @@ impl Tree {
             self.obeyed = self.serial;
             self.appetite.ask();
         }
+        self.in_force = may;
         let held = self.endpoint.held();
         // Who wants nothing has no tool that has it open; a pipe is open for ever.
         self.appetite.deserted(at(now), self.style == Style::Fifo && self.demand == 0);
@@ -255,6 +261,21 @@ impl Tree {
             self.reported = Some((self.obeyed, held));
             say(Word2Server::Report(Report { serial: self.obeyed, held, appetite }));
         }
+    }
+
+    /// Says hello to the next server, as this client: with what it has from the one that died, if it has anything.
+    pub fn renew(&mut self, id: ClientId, now: u64) -> Option<Claim> {
+        (self.id, self.came, self.is_lost) = (id, now, false);
+        (self.allotment, self.serial, self.obeyed, self.reported) = (self.in_force, 0, 0, None);
+        self.appetite = Appetite::new(self.appetite.patience(), at(now));
+        let claim = |lease| Claim {
+            lease,
+            borrowed: self.borrowed,
+            allotment: self.in_force,
+            held: self.endpoint.held(),
+            stopped: false,
+        };
+        self.lease.map(claim)
     }
 
     /// Job control.
