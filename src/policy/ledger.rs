@@ -3,7 +3,7 @@
 //! Doesn't know pressure, sockets or processes: it is told the limit, what may be issued, and how each client stands. A
 //! gate of one's own has one client; a shared one has many.
 
-use super::account::{Account, Claim, ClientId, Door, Report, Terms};
+use super::account::{Account, Claim, ClientId, Door, Loan, Report, Terms};
 use super::admission::{Quotas, admitted};
 use super::share::{Wanting, divide};
 use super::time::Moment;
@@ -63,7 +63,11 @@ impl Ledger {
 
     /// A client comes; `claim`: with what it has from a server that is gone.
     pub fn join(&mut self, now: Moment, id: ClientId, terms: Terms, claim: Option<Claim>) {
+        let is_late = claim.is_some_and(|claim| claim.borrowed) && self.is_lent(terms.loan);
         self.accounts.push(Account::new(now, id, terms, claim));
+        if is_late {
+            self.end_loan(id); // somebody else borrows from that job by now
+        }
     }
 
     /// A client is gone, and with it all it was charged for.
@@ -204,14 +208,18 @@ impl Ledger {
     fn lend(&mut self) {
         for i in 0..self.accounts.len() {
             let account = &self.accounts[i];
-            let (Some(loan), Some(_), false) = (account.terms.loan, &account.wait, account.stopped) else {
+            let (Some(_), Some(_), false) = (account.terms.loan, &account.wait, account.stopped) else {
                 continue;
             };
-            let lent = self.accounts.iter().any(|other| other.borrowed && other.terms.loan == Some(loan));
-            if !lent {
+            if !self.is_lent(account.terms.loan) {
                 self.accounts[i].borrowed = true;
             }
         }
+    }
+
+    /// Somebody borrows from that job.
+    fn is_lent(&self, loan: Option<Loan>) -> bool {
+        loan.is_some() && self.accounts.iter().any(|other| other.borrowed && other.terms.loan == loan)
     }
 
     /// How many tokens everybody should have, its lease counted in, and who waits in vain for now.

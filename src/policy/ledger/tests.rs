@@ -121,6 +121,17 @@ fn who_rests_where_all_is_used_is_probed_as_well() {
 }
 
 #[test]
+fn who_comes_back_late_to_a_job_that_lends_to_another_pays_for_itself() {
+    let mut desk = Desk::new(8, Door::Open);
+    let inside = Terms { loan: Some(Loan(7, 7)), ..terms() };
+    desk.join(0, 1, inside);
+    assert_eq!((desk.lease(1), desk.ledger.charge()), (0, 8));
+    desk.ledger.join(at(1), 2, inside, Some(Claim { borrowed: true, held: 2, ..Claim::default() }));
+    desk.settle(1);
+    assert_eq!((desk.lease(1), desk.lease(2)), (0, 1));
+}
+
+#[test]
 fn while_it_recovers_nothing_is_due() {
     let mut desk = Desk::new(4, Door::Recovering);
     desk.join(0, 1, Terms { max_wait: Some(Duration::from_millis(5)), ..terms() });
