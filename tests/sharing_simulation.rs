@@ -143,8 +143,9 @@ fn all_is_used_and_nobody_starves(world: &mut World) -> Result<(), TestCaseError
     let limit = world.regulator.limit();
     let leased: u32 = world.trees.iter().filter_map(|tree| tree.lease).sum();
     let least = |terms: &Terms| if let Lease::Wait { min, .. } = terms.lease { min.min(limit) } else { 0 };
-    if let Some(first) = world.trees.iter().find(|tree| tree.lease.is_none()) {
-        let full = leased + least(&first.terms) > limit;
+    // Who needs several at once keeps those behind it waiting.
+    if let Some(first) = world.regulator.accounts().iter().find(|account| account.waits_since().is_some()) {
+        let full = leased + least(first.terms()) > limit;
         prop_assert!(full, "{first:?} waits, {leased} of {limit} are leased: {}", world.picture());
         return Ok(());
     }
