@@ -48,7 +48,7 @@ pub struct Ledger {
     changes: VecDeque<Change>,
     /// Leases that were granted and aren't told yet.
     grants: Vec<Change>,
-    /// Somebody wants more than there is.
+    /// Somebody wants more than there is, and others have some of it.
     contended: bool,
     turn: usize,
     turned: Moment,
@@ -247,7 +247,8 @@ impl Ledger {
             account.rests_until().is_some() && target <= need && target < account.most()
         };
         let cramped = self.accounts.iter().zip(&targets).zip(&needed).any(is_cramped);
-        self.contended = asked || cramped;
+        let is_shared = self.accounts.iter().filter(|account| !account.stopped).count() > 1;
+        self.contended = is_shared && (asked || cramped);
         Plan { needed, targets }
     }
 

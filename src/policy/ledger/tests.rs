@@ -132,6 +132,20 @@ fn who_comes_back_late_to_a_job_that_lends_to_another_pays_for_itself() {
 }
 
 #[test]
+fn one_alone_lacks_nothing_that_others_have() {
+    let mut desk = Desk::new(2, Door::Open);
+    desk.join(0, 1, terms());
+    desk.settle(1);
+    assert_eq!((desk.ledger.contended, desk.ledger.deadline(Door::Open)), (false, None));
+    desk.join(2, 2, terms());
+    desk.settle(3);
+    assert!(desk.ledger.contended);
+    desk.ledger.stop(2, true);
+    desk.settle(4);
+    assert!(!desk.ledger.contended);
+}
+
+#[test]
 fn while_it_recovers_nothing_is_due() {
     let mut desk = Desk::new(4, Door::Recovering);
     desk.join(0, 1, Terms { max_wait: Some(Duration::from_millis(5)), ..terms() });
