@@ -217,6 +217,7 @@ impl World {
         let input = input.into();
         let now = self.at();
         let before = self.regulator.charge();
+        let of_users = [0, 1].map(|uid| self.charge_of(uid));
         let stopped = |id: ClientId, of: &Regulator| of.account(id).is_some_and(Account::is_stopped);
         let returns = match input {
             Some(Input::Continued(id) | Input::Started(id)) if stopped(id, &self.regulator) => Some(id),
@@ -253,6 +254,10 @@ impl World {
             "{charge} of {limit}, {allowed} before: {input:?}, {}",
             self.picture()
         );
+        for (uid, of_user) in of_users.into_iter().enumerate() {
+            let most = self.quota.map_or(u32::MAX, |quota| quota.max(of_user + allowed - before));
+            assert!(self.charge_of(uid as u32) <= most, "{uid}: {most} at the most: {}", self.picture());
+        }
         for change in changes {
             let (Change::Allot { id, .. } | Change::Grant { id, .. }) = change;
             if self.trees.iter().any(|tree| tree.id == id) {
@@ -267,6 +272,11 @@ impl World {
             totals.set(Resource::Cpu, Some(self.total / 1000));
             self.feed(Input::Sample(totals));
         }
+    }
+
+    fn charge_of(&self, uid: u32) -> u32 {
+        let own = self.regulator.accounts().iter().filter(|account| account.terms().uid == uid);
+        own.map(Account::charge).sum()
     }
 
     fn drain(&mut self) -> (Vec<Change>, bool) {
