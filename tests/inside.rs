@@ -4,10 +4,12 @@
 
 mod support;
 
+use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use support::Real::{Make441, SystemMake};
 use support::build::{Build, text};
+use support::receiver::Receiver;
 use support::shared::Shared;
 use support::terminal::{CTRL_Z, Terminal};
 use support::{Real, finish, finish_child, jobgate, jobs, succeed, tool};
@@ -127,8 +129,9 @@ fn a_run_stopped_by_ctrl_z_keeps_nobody_waiting() {
     shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "READY ").env("GATE", jobgate());
     let (mut terminal, child) = Terminal::start(&mut shell);
     terminal.await_text("READY ");
-    terminal.press("$GATE run -j1 -- sh -c 'echo is-u''p; sleep 2; echo do''ne'\r");
-    terminal.await_text("is-up");
+    let receiver = Receiver::new("");
+    terminal.press(&format!("$GATE run -j1 -- bash {}\r", receiver.script()));
+    receiver.await_up();
     terminal.press(CTRL_Z);
     terminal.await_text("Stopped");
     let started = std::time::Instant::now();
@@ -137,8 +140,10 @@ fn a_run_stopped_by_ctrl_z_keeps_nobody_waiting() {
     assert!(finish_child(second).status.success());
     assert!(started.elapsed().as_secs() < 5, "it didn't wait");
     terminal.press("fg\r");
-    terminal.await_text("done");
-    drop(terminal);
+    receiver.await_signal(Signal::SIGCONT, 1);
+    receiver.end(3);
+    terminal.press("echo status=$?; exit 0\r");
+    terminal.await_text("status=3");
     finish_child(child);
 }
 
