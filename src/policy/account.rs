@@ -218,7 +218,8 @@ impl Account {
             (Appetite::Full, _) => Hunger::Hungry,
             (Appetite::Slack(need), Hunger::Hungry) => Hunger::resting(need, now + FIRST_REST),
             (Appetite::Slack(now_needs), Hunger::Slack { need, probing: true, backoff, .. })
-                if self.on_the_way.is_empty() && self.in_force > need =>
+                // What it was offered is more than it needs by now, whether it was told of that as news or had it before.
+                if self.on_the_way.is_empty() && self.in_force > need.min(now_needs) =>
             {
                 let backoff = if now_needs > need { FIRST_REST } else { (backoff * 2).min(LONGEST_REST) };
                 Hunger::Slack { need: now_needs, probing: false, rest: now + backoff, backoff }

@@ -6,6 +6,7 @@
 pub mod account;
 mod admission;
 pub mod appetite;
+pub mod diskmon;
 pub mod endpoint;
 pub mod gate;
 pub mod ledger;

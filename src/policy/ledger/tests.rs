@@ -153,3 +153,22 @@ fn while_it_recovers_nothing_is_due() {
     desk.door = Door::Open;
     assert_eq!(desk.settle(250), [(1, 1)]);
 }
+
+#[test]
+fn who_is_probed_within_what_it_has_and_uses_less_gives_it_to_who_is_short() {
+    let mut desk = Desk::new(4, Door::Open);
+    desk.join(0, 1, Terms { cap: 4, ..terms() });
+    desk.join(0, 2, Terms { cap: 4, ..terms() });
+    let report = |desk: &mut Desk, ms, id, held, appetite| {
+        desk.ledger.report(at(ms), id, Report { serial: u64::MAX, held, appetite: Some(appetite) });
+        desk.settle(ms);
+    };
+    let has = |desk: &Desk| -> Vec<u32> { desk.ledger.accounts().iter().map(Account::allotment).collect() };
+    report(&mut desk, 1, 1, 1, Appetite::Slack(1));
+    report(&mut desk, 1, 2, 1, Appetite::Full);
+    // The probe is no news to it: its half is what it has.
+    desk.settle(200);
+    assert_eq!(has(&desk), [1, 1]);
+    report(&mut desk, 201, 1, 0, Appetite::Slack(0));
+    assert_eq!(has(&desk), [0, 2]);
+}
