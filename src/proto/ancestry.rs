@@ -71,9 +71,9 @@ pub fn job_root(chain: &[Ancestor], anchors: &[i32]) -> Option<JobRoot> {
     Some(JobRoot { anchor: chain[anchor].pid, root: (root.pid, root.start), below_tool: tool.is_some() })
 }
 
-/// Whether a process of this name hands out jobs: make, ninja, cargo, and samu, whose command line we don't know.
-fn starts_jobs(name: &[u8]) -> bool {
-    name == b"samu" || Tool::of(OsStr::from_bytes(name)) != Tool::Other
+/// Whether a process of this name hands out jobs: make, ninja, samurai, cargo.
+pub fn starts_jobs(name: &[u8]) -> bool {
+    Tool::of(OsStr::from_bytes(name)) != Tool::Other
 }
 
 #[cfg(test)]
@@ -138,8 +138,9 @@ mod tests {
             ("cc ninja jobgate", &[98], Some((98, 100, true))),
             ("cc ninja-build jobgate", &[98], Some((98, 100, true))),
             ("cc samu jobgate", &[98], Some((98, 100, true))),
+            ("cc samurai jobgate", &[98], Some((98, 100, true))),
             ("cc rustc cargo jobgate", &[97], Some((97, 99, true))),
-            ("cc remake makeinfo samurai jobgate", &[96], Some((96, 97, false))),
+            ("cc remake makeinfo muon jobgate", &[96], Some((96, 97, false))),
             ("sh jobgate sh make jobgate", &[99, 96], Some((99, 100, false))), // the nearest anchor
             ("sh jobgate sh make jobgate", &[96], Some((96, 98, true))),
             ("sh jobgate make init", &[99], Some((99, 100, false))),       // a tool above the anchor is no matter

@@ -9,8 +9,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+pub use listed::NumberOption;
+
 mod cargo;
 mod getopt;
+mod listed;
 pub(super) mod make;
 mod ninja;
 
@@ -19,23 +22,25 @@ mod ninja;
 pub enum Tool {
     /// GNU make.
     Make,
-    /// ninja, stock or Kitware's.
+    /// ninja, stock or Kitware's, and samurai.
     Ninja,
     /// cargo.
     Cargo,
-    /// Anything else (samu and remake too): its command line is never touched.
+    /// Anything else (remake too): its command line is never touched.
     Other,
 }
 
 impl Tool {
     /// Which tool `program` is, by its file name; a version after the name (`make-4.4`) is fine.
     pub fn of(program: &OsStr) -> Tool {
-        const NAMES: [(&[u8], Tool); 6] = [
+        const NAMES: [(&[u8], Tool); 8] = [
             (b"make", Tool::Make),
             (b"gmake", Tool::Make),
             (b"gnumake", Tool::Make),
             (b"ninja-build", Tool::Ninja), // Fedora's and Debian's package name
             (b"ninja", Tool::Ninja),
+            (b"samu", Tool::Ninja),
+            (b"samurai", Tool::Ninja),
             (b"cargo", Tool::Cargo),
         ];
         let name = Path::new(program).file_name().unwrap_or_default();
@@ -79,6 +84,17 @@ pub fn strip(tool: Tool, args: &[OsString]) -> Stripped {
     let args = words.iter().zip(&edits.words).filter_map(edited).collect();
     let cap = edits.cap;
     Stripped { args, cap }
+}
+
+/// Whether `tool` runs no job with `args` (without the program's name): it only shows or marks something, or reads how
+/// things stand.
+pub fn asks_nothing(tool: Tool, args: &[OsString]) -> bool {
+    let words: Vec<&[u8]> = args.iter().map(|arg| arg.as_bytes()).collect();
+    match tool {
+        Tool::Make => make::asks_nothing(&words),
+        Tool::Ninja => ninja::asks_nothing(&words),
+        Tool::Cargo | Tool::Other => false,
+    }
 }
 
 /// What becomes of one word.
@@ -139,50 +155,4 @@ fn limit(digits: &[u8]) -> Jobs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Checks rows of (command line, what is left of it, cap), words separated by blanks, `''`
-    /// for an empty one.
-    pub(super) fn check(tool: Tool, rows: &[(&str, &str, Option<u32>)]) {
-        let split = |line: &str| -> Vec<OsString> {
-            let words = line.split_whitespace();
-            words.map(|word| word.replace("''", "").into()).collect()
-        };
-        for &(line, args, cap) in rows {
-            let args = split(args);
-            assert_eq!(strip(tool, &split(line)), Stripped { args, cap }, "{line}");
-        }
-    }
-
-    #[test]
-    fn tools_by_name() {
-        #[rustfmt::skip]
-        let rows = [
-            ("make", Tool::Make), ("/usr/bin/make", Tool::Make), ("gmake", Tool::Make),
-            ("gnumake", Tool::Make), ("make-4.4", Tool::Make), ("gmake4.4.1", Tool::Make),
-            ("remake", Tool::Other), ("makeinfo", Tool::Other), ("make-kpkg", Tool::Other),
-            ("make-", Tool::Other), ("make/", Tool::Make), ("make-4.4-rc1", Tool::Other),
-            ("ninja", Tool::Ninja), ("ninja-build", Tool::Ninja), ("ninja-1.13", Tool::Ninja),
-            ("samu", Tool::Other), ("cargo", Tool::Cargo), ("cargo-1.85", Tool::Cargo),
-            ("cargo-nextest", Tool::Other), ("", Tool::Other), ("/", Tool::Other),
-        ];
-        for (program, tool) in rows {
-            assert_eq!(Tool::of(OsStr::new(program)), tool, "{program}");
-        }
-    }
-
-    #[test]
-    fn others_are_left_alone() {
-        check(Tool::Other, &[("-j4 -l3", "-j4 -l3", None)]);
-    }
-
-    #[test]
-    fn bytes_need_not_be_text() {
-        let args = [b"-kj4".as_slice(), b"\xff=\xfe", b"-I\xff"].map(OsStr::from_bytes);
-        let left = [b"-k".as_slice(), b"\xff=\xfe", b"-I\xff"].map(OsStr::from_bytes);
-        let stripped = strip(Tool::Make, &args.map(OsString::from));
-        assert_eq!(stripped.args, left);
-        assert_eq!(stripped.cap, Some(4));
-    }
-}
+mod tests;

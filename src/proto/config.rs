@@ -6,6 +6,7 @@ mod values;
 
 use crate::policy::gate::{Hold, Thresholds};
 use crate::policy::pressure::Resource;
+use crate::proto::argv::NumberOption;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub struct Config {
     pub access: Access,
     /// `[quota]`: the most tokens for one user.
     pub quota: Quota,
+    /// `[tools]`: tools that know no jobserver, by their names, and how each is told its number of jobs.
+    pub tools: Vec<(String, NumberOption)>,
 }
 
 /// `jobs`.
@@ -123,6 +126,7 @@ pub fn parse(text: &str) -> Result<(Config, Vec<String>), BadConfig> {
             default: raw.quota.default.map(|value| source.count("quota default", &value)).transpose()?,
             users: source.quotas(&raw.quota.users)?,
         },
+        tools: source.tools(&raw.tools)?,
     };
     Ok((config, warnings))
 }
@@ -142,6 +146,8 @@ struct Raw {
     access: RawAccess,
     #[serde(default, deserialize_with = "table")]
     quota: RawQuota,
+    #[serde(default)]
+    tools: BTreeMap<Spanned<String>, Spanned<Value>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -226,6 +232,9 @@ default = 8
 alice = 4096
 "bob.smith" = 2
 1000 = 1
+
+[tools]
+scons = "-j{}"
 "#);
         assert_eq!(
             config,
@@ -251,6 +260,7 @@ alice = 4096
                         (listed(text("bob.smith"), 19), 2),
                     ],
                 },
+                tools: vec![("scons".to_owned(), NumberOption::dash_j())],
             }
         );
     }
@@ -272,7 +282,10 @@ alice = 4096
 
     #[test]
     fn faults_say_line_key_value_and_what_to_give() {
-        let rows: [(&str, usize, &str); 37] = [
+        let rows: [(&str, usize, &str); 40] = [
+            ("\ntools.scons = \"-j\"", 2, "tools: scons = \"-j\": give its option, as in \"-j{}\""),
+            ("tools.scons = 3", 1, "tools: scons = 3: give its option, as in \"-j{}\""),
+            ("tools.\"a/b\" = \"-j{}\"", 1, "tools: \"a/b\" is no name of a program"),
             ("jobs = 0", 1, "jobs 0: give a whole number from 1 to 4096, or \"auto\""),
             ("\njobs = 4097", 2, "jobs 4097: give a whole number from 1 to 4096, or \"auto\""),
             ("\u{feff}\njobs = 0", 2, "jobs 0: give a whole number from 1 to 4096, or \"auto\""),
@@ -334,6 +347,7 @@ alice = 4096
         assert_eq!((config.max_wait, config.quota.default), (Some(Duration::from_secs(60)), Some(4)));
         let quotas: Vec<_> = config.quota.users.iter().map(|(listed, most)| (&listed.name, *most)).collect();
         assert_eq!(quotas, [(&Name::Number(1000), 8), (&text("root"), 2)]);
+        assert_eq!(config.tools, [("scons".to_owned(), NumberOption::dash_j())]);
         for key in ["users", "groups"] {
             assert!(keys.contains(&format!("\n{key} = []\n")), "{key} is in it");
         }

@@ -1,6 +1,6 @@
 //! The values of `MAKEFLAGS` and `GNUMAKEFLAGS`: tells a process tree where its endpoint is, keeps
 //! the flags and variables the user had there, takes out what would leave the pool, and reads which jobserver a process
-//! was started below.
+//! was started below, and whether a make runs any job there.
 //!
 //! Knows how make quotes words there and expands `$$` (4.3 and 4.4.1, `src/main.c`:
 //! `decode_env_switches`, `quote_for_env`; GNU make manual, "Communicating Options to a Sub-make"
@@ -65,15 +65,11 @@ pub enum Inherited {
 /// aren't recursive), or something else than `R,W` and `fifo:PATH`; also for a dry run, which is an `n` in a first word
 /// without a dash (GNU make manual, "POSIX Jobserver Interaction").
 pub fn inherited(makeflags: &OsStr) -> Option<Inherited> {
-    let mut words = split(makeflags.as_bytes());
-    if let Some(first) = words.first_mut().filter(|first| first.is_bundle()) {
-        if first.plain.contains(&b'n') {
-            return None;
-        }
-        first.plain.insert(0, b'-');
+    let (words, bundle) = options(makeflags.as_bytes());
+    if bundle && words[0].plain.contains(&b'n') {
+        return None;
     }
-    let plain: Vec<&[u8]> = words.iter().map(|word| &word.plain[..]).collect();
-    let auth = make::jobserver(&plain)?;
+    let auth = make::jobserver(&plain(&words))?;
     if let Some(path) = auth.strip_prefix(b"fifo:") {
         return (!path.is_empty()).then(|| Inherited::Fifo(OsStr::from_bytes(path).into()));
     }
@@ -81,6 +77,22 @@ pub fn inherited(makeflags: &OsStr) -> Option<Inherited> {
     let (read, rest) = leading_number(auth)?;
     let (write, _) = leading_number(rest.strip_prefix(b",")?)?;
     (read >= 0 && write >= 0).then_some(Inherited::Pipe { read, write })
+}
+
+/// Whether make runs no job with this value: a dry run, `-q`, `-t` or `-v`, bundled in a first word or behind it.
+pub fn asks_nothing(makeflags: &OsStr) -> bool {
+    make::makeflags_ask_nothing(&plain(&options(makeflags.as_bytes()).0))
+}
+
+/// Whether a value names a jobserver, be it one that nobody can join (`-2,-2`).
+pub fn names_jobserver(makeflags: &OsStr) -> bool {
+    make::jobserver(&plain(&options(makeflags.as_bytes()).0)).is_some()
+}
+
+/// The words of a value as make's option parser sees them: unquoted, and a bundle of options with its dash. A reference to
+/// a variable is its name.
+pub(super) fn words(value: &[u8]) -> Vec<Vec<u8>> {
+    options(value).0.into_iter().map(|word| word.plain).collect()
 }
 
 /// The decimal number that `text` begins with, and what is behind it.
@@ -151,12 +163,8 @@ struct Left {
 
 impl Left {
     fn of(value: &[u8]) -> Left {
-        let mut words = split(value);
-        let bundle = words.first().is_some_and(Word::is_bundle);
-        if bundle {
-            words[0].plain.insert(0, b'-');
-        }
-        let plain: Vec<&[u8]> = words.iter().map(|word| &word.plain[..]).collect();
+        let (words, bundle) = options(value);
+        let plain = plain(&words);
         let edits = make::edits(&plain);
         let mut left = Left {
             text: Vec::new(),
@@ -187,6 +195,19 @@ impl Left {
         }
         left
     }
+}
+
+/// The words of a value, as make's option parser sees them, and whether the first one is a bundle, which has got its
+/// dash here.
+fn options(value: &[u8]) -> (Vec<Word>, bool) {
+    let mut words = split(value);
+    let bundle = words.first_mut().filter(|first| first.is_bundle());
+    let is_bundle = bundle.map(|first| first.plain.insert(0, b'-')).is_some();
+    (words, is_bundle)
+}
+
+fn plain(words: &[Word]) -> Vec<&[u8]> {
+    words.iter().map(|word| &word.plain[..]).collect()
 }
 
 /// One word of a value.
@@ -280,183 +301,4 @@ fn quote(plain: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[rustfmt::skip]
-    const ODD_VALUES: &[(&str, &str, Option<u32>)] = &[
-        // Inherited, what stands behind ours, cap.
-        ("", "", None),
-        ("   ", "", None),
-        ("k", " -k", None),
-        ("kw", " -kw", None),
-        ("rR -k", " -rR -k", None),
-        ("-k X=1", " -k X=1", None),
-        ("X=1 k", " X=1 k", None),
-        ("  kw -s", " -kw -s", None),
-        ("kj", " -k", None),
-        ("kj16", " -k", Some(16)),
-        ("kj 16 w", " -k w", Some(16)),
-        ("j4 X=1", " X=1", Some(4)),
-        ("j4 foo", " foo", Some(4)),
-        (" -j4", "", Some(4)),
-        ("-j ", "", None),
-        ("-j8 -j", "", None),
-        ("--jobs=7 -l 3", "", Some(7)),
-        ("-l3 --load=2 --max-load", "", None),
-        ("kw -j8 --jobserver-auth=3,4 -- A=b\\ c", " -kw -- A=b\\ c", Some(8)),
-        (" -j --jobserver-fds=3,4 -j", "", None),
-        ("--jobserver-a=3,4 --jobserver-auth=fifo:/tmp/GMfifo1", "", None),
-        (" -j --jobserver-auth=fifo:/p --jobserver-style --jobserver-f=-2,-2 --jobserver-style=fifo -k",
-         " -k", None),
-        ("-- A=1  B=-j4 -j4 ", " -- A=1  B=-j4 -j4 ", None),
-        ("-j4 -- -l3", " -- -l3", Some(4)),
-        ("X=-j4 Y=a\\ -j5", " X=-j4 Y=a\\ -j5", None),
-        ("-I -j4 -j2", " -I -j4", Some(2)),
-        ("-Ia\\ b\\\\c -j2", " -Ia\\ b\\\\c", Some(2)),
-        ("-I\\ -j4", " -I\\ -j4", None),
-        ("-\\j4 -k", " -k", Some(4)),
-        ("-j\\4", "", Some(4)),
-        ("--eval=$$(info\\ x) -j2", " --eval=$$(info\\ x)", Some(2)),
-        ("-I$(subst a,b -j3,X) -j2", " -I$(subst a,b -j3,X)", Some(2)),
-        ("-j$(N)", " -j$(N)", None),
-        ("-$(X)j4", " -$(X)j4", Some(4)),
-        ("$(X) -j4", " $(X)", Some(4)),
-        ("-k\t-s", " -k -s", None),
-        ("-jx -k", " -jx -k", None),
-        ("k\\", " -k\\", None),
-        ("k$", " -k$", None),
-        ("-k$", " -k$", None),
-        ("-$$j4", " -$$", Some(4)),
-        ("- -j4 -k", " - -k", Some(4)),
-    ];
-
-    #[test]
-    fn odd_values() {
-        let auth = Auth::Pipe { read: 100, write: 101 };
-        for &(inherited, left, cap) in ODD_VALUES {
-            let value = format!(" -j --jobserver-auth=100,101{left}").into();
-            let flags = compose(&auth, Some(OsStr::new(inherited)));
-            assert_eq!(flags, Flags { value, cap }, "{inherited:?}");
-        }
-    }
-
-    #[test]
-    fn ways_to_the_endpoint() {
-        let path = PathBuf::from("/run/f");
-        let fifo = |old_make| Auth::Fifo { path: path.clone(), old_make };
-        let rows = [
-            (Auth::Pipe { read: 3, write: 4 }, " -j --jobserver-auth=3,4"),
-            (fifo(false), " -j --jobserver-auth=fifo:/run/f"),
-            (
-                fifo(true),
-                " -j --jobserver-auth=fifo:/run/f --jobserver-style --jobserver-f=-2,-2 \
-                 --jobserver-style=fifo",
-            ),
-        ];
-        for (auth, value) in rows {
-            let flags = compose(&auth, None);
-            assert_eq!(flags, Flags { value: value.into(), cap: None });
-        }
-    }
-
-    #[test]
-    fn only_taken_out() {
-        #[rustfmt::skip]
-        let rows = [
-            ("", "", None), ("  k   X=1 ", "  k   X=1 ", None), ("k -j4", "-k", Some(4)),
-            ("kj4  X=1", "-k X=1", Some(4)), ("j4", "", Some(4)), ("-j4 kw", "- kw", Some(4)),
-            ("-j4 X=1", "X=1", Some(4)), ("-j4 -k", "-k", Some(4)), ("-j4 -- k", "-- k", Some(4)),
-            ("-jx", "-jx", None), ("-l", "", None), ("X=1 kw -j4", "X=1 kw", Some(4)),
-        ];
-        for (old, new, cap) in rows {
-            let flags = Flags { value: new.into(), cap };
-            assert_eq!(strip(OsStr::new(old)), flags, "{old:?}");
-        }
-    }
-
-    #[rustfmt::skip]
-    const INHERITED: &[(&str, Option<(i32, i32)>)] = &[
-        // Written by make 4.3 for any recipe, and by 4.4.1 in pipe style for recursive ones ...
-        (" -j4 --jobserver-auth=3,4", Some((3, 4))),
-        ("k -j3 --jobserver-auth=3,4", Some((3, 4))),
-        (" -j2 -l3 -Otarget --jobserver-auth=3,4 -- I=1", Some((3, 4))),
-        (" -Ia\\ b -j4 --jobserver-auth=3,4 -- X=a\\ \\ b$$c", Some((3, 4))),
-        // ... and by 4.4.1 for the others, for a dry run, and by both without a jobserver.
-        (" -j3 --jobserver-auth=3,4 --jobserver-auth=-2,-2", None),
-        ("n -j4 --jobserver-auth=3,4", None),
-        ("kn -j4 --jobserver-auth=3,4", None),
-        (" -j1", None), (" -j", None), ("k", None), ("", None), ("  ", None),
-        // By older makes, jobserver-rs, and what make reads too.
-        (" --jobserver-fds=5,6 -j", Some((5, 6))),
-        ("-j --jobserver-fds=5,6 --jobserver-auth=7,8", Some((7, 8))),
-        ("-j --jobserver-auth=7,8 --jobserver-fds=5,6", Some((5, 6))),
-        (" -j --jobserver-auth 3,4", Some((3, 4))),
-        (" -j --jobserver-f=3,4", Some((3, 4))),
-        ("--jobserver-auth=3,4 n", Some((3, 4))),
-        ("-n --jobserver-auth=3,4", Some((3, 4))),
-        ("X=n --jobserver-auth=3,4", Some((3, 4))),
-        (" --jobserver-auth=0,0", Some((0, 0))),
-        (" --jobserver-auth=+3,4x", Some((3, 4))),
-        // The last one counts, whatever it is.
-        (" --jobserver-auth=-2,-2 --jobserver-auth=3,4", Some((3, 4))),
-        (" --jobserver-auth=3,4 --jobserver-auth=x", None),
-        (" --jobserver-auth=3,-1", None), (" --jobserver-auth=-1,4", None),
-        (" --jobserver-auth=3", None), (" --jobserver-auth=3,", None), (" --jobserver-auth=,4", None),
-        (" --jobserver-auth=3;4", None), (" --jobserver-auth=- 3,4", None), (" --jobserver-auth=3,99999999999", None),
-        (" --jobserver-auth=", None), (" --jobserver-auth", None), (" --jobserver-auth=fifo:", None),
-        (" --jobserver-auth=sem", None), (" --jobserver-authority=3,4", None), (" --jobserver=3,4", None),
-        // Not options: arguments, variables.
-        ("-I --jobserver-auth=3,4", None),
-        ("kI --jobserver-auth=3,4", None),
-        ("k --jobserver-auth=3,4 -- X=1 --jobserver-auth=5,6", Some((3, 4))),
-        (" -- --jobserver-auth=3,4", None),
-        (" X=--jobserver-auth=3,4", None),
-        (" -Ix\\ --jobserver-auth=3,4", None),
-    ];
-
-    #[test]
-    fn the_pipe_below_which_a_process_was_started() {
-        for &(value, pipe) in INHERITED {
-            let expected = pipe.map(|(read, write)| Inherited::Pipe { read, write });
-            assert_eq!(inherited(OsStr::new(value)), expected, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn the_fifo_below_which_a_process_was_started() {
-        let rows: [(&[u8], &[u8]); 6] = [
-            (b" -j4 --jobserver-auth=fifo:/tmp/GMfifo1", b"/tmp/GMfifo1"),
-            (b" -j2 --jobserver-auth=fifo:/tmp/GMfifo1 --sync-mutex=fnm:/tmp/Gmo1 -- I=1", b"/tmp/GMfifo1"),
-            // make 4.4.1 escapes blanks here, but leaves dollars as they are.
-            (b" -j4 --jobserver-auth=fifo:/tmp/t\\ m$p/GMfifo1", b"/tmp/t m$p/GMfifo1"),
-            (b" --jobserver-auth=3,4 --jobserver-auth=fifo:f", b"f"),
-            (b" --jobserver-auth=fifo:/\xff", b"/\xff"),
-            (b"--jobserver-auth=fifo:/a --jobserver-style=fifo", b"/a"),
-        ];
-        for (value, path) in rows {
-            let expected = Inherited::Fifo(OsStr::from_bytes(path).into());
-            assert_eq!(inherited(OsStr::from_bytes(value)), Some(expected), "{value:?}");
-        }
-    }
-
-    #[test]
-    fn what_we_write_is_read_again() {
-        let path = PathBuf::from("/run/f");
-        for old_make in [false, true] {
-            let auth = Auth::Fifo { path: path.clone(), old_make };
-            let flags = compose(&auth, Some(OsStr::new("k --jobserver-auth=3,4 -- A=1")));
-            assert_eq!(inherited(&flags.value), Some(Inherited::Fifo(path.clone())));
-        }
-        let flags = compose(&Auth::Pipe { read: 100, write: 101 }, None);
-        assert_eq!(inherited(&flags.value), Some(Inherited::Pipe { read: 100, write: 101 }));
-    }
-
-    #[test]
-    fn bytes_need_not_be_text() {
-        let value = b"k -j4 -I\xff -- A=\xfe\\ \xff";
-        let left = strip(OsStr::from_bytes(value));
-        assert_eq!(left.value.as_bytes(), b"-k -I\xff -- A=\xfe\\ \xff");
-        assert_eq!(left.cap, Some(4));
-    }
-}
+mod tests;

@@ -5,10 +5,14 @@
 pub mod ancestry;
 pub mod argv;
 pub mod config;
+pub mod diskmon;
 pub mod export;
+pub mod findings;
 pub mod makeflags;
 pub mod status;
 pub mod text;
+pub mod tree;
 pub mod values;
+pub mod versions;
 pub mod view;
 pub mod wire;

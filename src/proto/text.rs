@@ -20,7 +20,8 @@ pub fn gnu_make_version(output: &[u8]) -> Option<(u32, u32)> {
 
 /// What a ninja can join, read off the answer to `ninja --version`: `1.13.2`, `1.14.0.git`,
 /// `1.13.2.git.kitware.jobserver-pipe-1`. Stock ninja knows a fifo since 1.13 and nothing else; Kitware's builds know a
-/// pipe, and a fifo since 1.13 (tried: 1.11.1.4 and 1.13.2 of PyPI, stock 1.13.2 and head).
+/// pipe, and a fifo since 1.13 (tried: 1.11.1.4 and 1.13.2 of PyPI, stock 1.13.2 and head). samurai, which knows neither,
+/// says the version of ninja whose language it reads: `1.9` (1.2), `1.9.0` (1.3).
 pub fn ninja_joins(output: &[u8]) -> Option<NinjaJoins> {
     let text = std::str::from_utf8(output).ok()?.trim();
     let mut numbers = text.split('.');
@@ -88,13 +89,15 @@ mod tests {
     #[test]
     fn ninja_versions() {
         let joins = |fifo, pipe| Some(NinjaJoins { fifo, pipe });
-        let rows: [(&str, Option<NinjaJoins>); 8] = [
+        let rows: [(&str, Option<NinjaJoins>); 10] = [
             ("1.13.2\n", joins(true, false)),
             ("1.14.0.git\n", joins(true, false)),
             ("1.13.2.git.kitware.jobserver-pipe-1\n", joins(true, true)),
             ("1.11.1.git.kitware.jobserver-1\n", joins(false, true)),
             ("1.12.1\n", joins(false, false)),
             ("2.0\n", joins(true, false)),
+            ("1.9\n", joins(false, false)),
+            ("1.9.0\n", joins(false, false)),
             ("ninja\n", None),
             ("", None),
         ];

@@ -14,6 +14,12 @@ pub const PROTOCOL: &str = "1.0";
 /// The longest line that is taken.
 pub const LONGEST_LINE: usize = 64 * 1024;
 
+/// The style of a client that can't take tokens, and holds what it was leased: a tool that knows no jobserver ...
+pub const HELD: &str = "held";
+
+/// ... and one that `exec` runs, which says nothing of the gate's settings.
+pub const EXEC: &str = "exec";
+
 /// What a client says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,7 +61,7 @@ pub struct Hello {
     pub pid: i32,
     /// For people.
     pub label: String,
-    /// `pipe`, `fifo` or `exec`, for people.
+    /// `pipe` or `fifo`, for people; or `HELD` or `EXEC`.
     pub style: String,
     /// What it pays before it starts.
     pub lease: LeaseAsked,
@@ -73,6 +79,10 @@ pub struct Hello {
     pub bound_to: Option<i32>,
     /// Nobody waits for a token there yet: an interactive shell.
     pub idle: bool,
+    /// The process whose job pays for this one, if it is a user's own: who asked for a build whose tasks hang elsewhere.
+    pub lender: Option<i32>,
+    /// It takes the gate as large as others want it.
+    pub follows: bool,
     /// What it has from a server that is gone.
     pub claim: Option<Claim>,
     /// The last `set` that it was told of.
@@ -216,6 +226,9 @@ pub struct Welcome {
     pub id: u64,
     /// What the user should know, each once.
     pub notices: Vec<String>,
+    /// The most tokens that may be out as things are.
+    #[serde(default)]
+    pub jobs: u32,
 }
 
 /// A lease.

@@ -23,7 +23,9 @@ pub(super) enum Role {
     Load,
     /// Names another jobserver, or its style.
     Jobserver,
-    /// Everything from here on belongs to somebody else (`ninja -t TOOL`).
+    /// With it the tool runs no job.
+    NoJob,
+    /// Everything from here on belongs to somebody else, who runs no job (`ninja -t TOOL`).
     Rest,
 }
 
@@ -75,13 +77,28 @@ impl Options {
         })
     }
 
+    /// The options in a word that have no argument, each with where it is: those before what `find` finds.
+    fn flags<'a>(&'a self, word: &'a [u8]) -> impl Iterator<Item = (usize, u8)> + 'a {
+        let (long, letters) = match word.strip_prefix(b"--") {
+            Some(name) => (self.named(name), &[][..]),
+            None => (None, word.strip_prefix(b"-").unwrap_or_default()),
+        };
+        let long = long.filter(|long| long.2 == Takes::Nothing).map(|long| (0, long.1));
+        let letters = letters.iter().take_while(|&&key| self.takes(key) == Takes::Nothing);
+        long.into_iter().chain((1..).zip(letters.copied()))
+    }
+
     fn find_long<'a>(&self, word: &'a [u8]) -> Option<Found<'a>> {
         let equals = word.iter().position(|b| *b == b'=');
-        let name = &word[..equals.unwrap_or(word.len())];
-        let exact = self.long.iter().find(|long| long.0.as_bytes() == name);
-        let &(_, key, takes) = exact.or_else(|| self.abbreviated(name))?;
+        let &(_, key, takes) = self.named(&word[..equals.unwrap_or(word.len())])?;
         let attached = equals.map(|at| &word[at + 1..]);
         (takes != Takes::Nothing).then_some(Found { key, takes, at: 0, attached })
+    }
+
+    /// The long option of this name.
+    fn named(&self, name: &[u8]) -> Option<&Long> {
+        let exact = self.long.iter().find(|long| long.0.as_bytes() == name);
+        exact.or_else(|| self.abbreviated(name))
     }
 
     /// The long option that `name` is the beginning of; two names of one option don't clash.
@@ -102,7 +119,7 @@ impl Options {
     }
 }
 
-/// An option that has an argument or could have one, as it stands among the words.
+/// An option as it stands among the words.
 pub(super) struct Seen<'a> {
     pub(super) key: u8,
     role: Role,
@@ -115,10 +132,20 @@ pub(super) struct Seen<'a> {
     used: usize,
 }
 
-/// Reads words as getopt_long(3) does, up to `--`, and tells each option that can have an argument.
+impl Seen<'_> {
+    /// Whether with this option the tool runs no job.
+    pub(super) fn asks_nothing(&self) -> bool {
+        matches!(self.role, Role::NoJob | Role::Rest)
+    }
+}
+
+/// Reads words as getopt_long(3) does, up to `--`, and tells each option.
 pub(super) fn each_option<'a>(grammar: &Grammar, words: &[&'a [u8]], mut tell: impl FnMut(Seen<'a>)) {
     let mut word = 0;
     while word < words.len() && words[word] != b"--" {
+        for (at, key) in grammar.options.flags(words[word]) {
+            tell(Seen { key, role: (grammar.role)(key), value: None, word, at, used: 1 });
+        }
         let Some(found) = grammar.options.find(words[word]) else {
             word += 1;
             continue;
@@ -133,10 +160,10 @@ pub(super) fn each_option<'a>(grammar: &Grammar, words: &[&'a [u8]], mut tell: i
         };
         let value = found.attached.or(separate);
         let used = 1 + usize::from(separate.is_some());
+        tell(Seen { key: found.key, role, value, word, at: found.at, used });
         if matches!(role, Role::Rest) {
             break;
         }
-        tell(Seen { key: found.key, role, value, word, at: found.at, used });
         word += used;
     }
 }
@@ -146,7 +173,7 @@ pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
     let mut edits = Edits::none(words.len());
     each_option(grammar, words, |seen| {
         let leaves_the_pool = match seen.role {
-            Role::Plain | Role::Rest => false,
+            Role::Plain | Role::NoJob | Role::Rest => false,
             Role::Jobs => edits.jobs((grammar.jobs)(seen.value)),
             Role::Load => (grammar.load)(seen.value),
             Role::Jobserver => seen.value.is_some(),
@@ -158,6 +185,13 @@ pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
     edits
 }
 
+/// Whether with one of the options the tool runs no job.
+pub(super) fn asks_nothing(grammar: &Grammar, words: &[&[u8]]) -> bool {
+    let mut asks_nothing = false;
+    each_option(grammar, words, |seen| asks_nothing |= seen.asks_nothing());
+    asks_nothing
+}
+
 /// Whether the word after `-j` or `-l` is its number: getopt says that there is none, and then
 /// make's `decode_switches` looks itself. For `-j` all must be digits (an empty word will do, and
 /// is refused later); a load need only begin like one.
@@ -165,6 +199,6 @@ fn is_separate_number(role: Role, word: &[u8]) -> bool {
     match role {
         Role::Jobs => word.iter().all(u8::is_ascii_digit),
         Role::Load => word.first().is_some_and(|b| b.is_ascii_digit() || *b == b'.'),
-        Role::Plain | Role::Jobserver | Role::Rest => false,
+        Role::Plain | Role::Jobserver | Role::NoJob | Role::Rest => false,
     }
 }

@@ -3,7 +3,7 @@
 //! Knows the options of 4.3 and 4.4.1 (`src/main.c`: `switches`, `long_option_aliases`,
 //! `decode_switches`). Doesn't know how `MAKEFLAGS` is quoted.
 
-use super::getopt::{Grammar, Options, Role, Takes, each_option, scan};
+use super::getopt::{self, Grammar, Options, Role, Takes, each_option, scan};
 use super::{Edits, Jobs, limit};
 
 /// What becomes of the words of a command line, or of an unquoted `MAKEFLAGS`.
@@ -21,6 +21,18 @@ pub(in crate::proto) fn jobserver<'a>(words: &[&'a [u8]]) -> Option<&'a [u8]> {
         }
     });
     last
+}
+
+/// Whether a command line runs no job, but for recipes with a `+` or `$(MAKE)` in them, and those that remake a makefile.
+pub(super) fn asks_nothing(words: &[&[u8]]) -> bool {
+    getopt::asks_nothing(&GRAMMAR, words)
+}
+
+/// The same of an unquoted `MAKEFLAGS`, where 4.3 passes over `h` (4.4.1 doesn't).
+pub(in crate::proto) fn makeflags_ask_nothing(words: &[&[u8]]) -> bool {
+    let mut ask_nothing = false;
+    each_option(&GRAMMAR, words, |seen| ask_nothing |= seen.asks_nothing() && seen.key != b'h');
+    ask_nothing
 }
 
 /// GNU make: the union of 4.3 and 4.4.1 (which added jobserver-style, shuffle and temp-stdin; 4.3
@@ -81,6 +93,7 @@ const GRAMMAR: Grammar = Grammar {
         b'j' => Role::Jobs,
         b'l' => Role::Load,
         b'2' | b'8' | b'+' => Role::Jobserver,
+        b'h' | b'n' | b'q' | b't' | b'v' => Role::NoJob,
         _ => Role::Plain,
     },
     jobs: make_jobs,
@@ -103,7 +116,7 @@ fn make_jobs(value: Option<&[u8]>) -> Jobs {
 #[cfg(test)]
 mod tests {
     use crate::proto::argv::Tool;
-    use crate::proto::argv::tests::check;
+    use crate::proto::argv::tests::{check, check_asks_nothing};
 
     #[test]
     fn odd_command_lines() {
@@ -143,6 +156,7 @@ mod tests {
             ("-jx", "-jx", None),
             ("-j0", "-j0", None),
             ("-j 0", "-j 0", None),
+            ("--jobs 0", "--jobs 0", None),
             ("-j16k", "-j16k", None),
             ("-j+4", "-j+4", None),
             ("-jk", "-jk", None),
@@ -185,6 +199,31 @@ mod tests {
             ("--jobserver=3", "--jobserver=3", None),
             ("-C", "-C", None),
             ("", "", None),
+        ]);
+    }
+
+    /// As 4.3 and 4.4.1 do, tried with a target that wasn't there.
+    #[test]
+    fn command_lines_that_run_no_job() {
+        #[rustfmt::skip]
+        check_asks_nothing(Tool::Make, &[
+            "-n", "--just-print", "--dry-run", "--recon", "-q", "--question", "-t", "--touch", "-v", "--version",
+            "-h", "--help",
+            // Bundled, abbreviated, anywhere.
+            "-kn", "-nk", "-Bq", "-bt", "-dn", "-kn all", "--dry", "--just", "--ju", "--rec", "--que", "--to",
+            "--v", "--h", "all -n", "X=1 -n all", "-n -- x", "- -n",
+            // Behind arguments of others.
+            "-f Makefile -n", "-kf Makefile -n", "-O -n", "-j -n", "-j 4 -n", "-l -n", "--debug -n", "--shuffle -n",
+            "--eval x -n", "-j4 -n",
+        ][..], &[
+            "", "all", "-k", "n", "-", "-j4", "-Bdeikmprs", "-p", "--trace", "-w", "-L", "-S", "-i",
+            // Arguments, targets, variables.
+            "-f -n", "-C -n", "-I -n", "-o -n", "-W -n", "-E -n", "-fn", "-Cn", "-kfn", "-On", "-ln", "-jn", "-j4n",
+            "--file -n", "--f -n", "--fi -n", "--directory -n", "--eval -n", "--eval=-n", "--debug=n", "-C -f -f -n",
+            "-- -n", "-k -- --version", "X=-n", "-j n", "-l n",
+            // Other names, and none.
+            "--qui", "--quiet", "--silent", "--no-print-directory", "--tr", "--new-file x", "--no-p",
+            "--q", "--t", "--n", "--version=1", "--just-print=", "--dry-runs", "---n",
         ]);
     }
 }

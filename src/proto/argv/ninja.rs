@@ -1,14 +1,20 @@
 //! ninja's command line.
 //!
-//! Knows the options of 1.13 and of its development head (`src/ninja.cc`: `ReadFlags`). Doesn't
-//! know the subtools of `-t`: all that follows it is theirs.
+//! Knows the options of 1.13 and of its development head (`src/ninja.cc`: `ReadFlags`); samurai's are some of them
+//! (1.2, `samu.c`: `main`). Doesn't know the subtools of `-t`: all that follows it is theirs. Doesn't know that samurai
+//! takes no option behind a target, and no abbreviations: those are errors there.
 
-use super::getopt::{Grammar, Options, Role, Takes, scan};
+use super::getopt::{self, Grammar, Options, Role, Takes, scan};
 use super::{Edits, Jobs, limit};
 
 /// What becomes of the words of a command line.
 pub(super) fn edits(words: &[&[u8]]) -> Edits {
     scan(&GRAMMAR, words)
+}
+
+/// Whether a command line runs no job; a subtool of `-t` runs none.
+pub(super) fn asks_nothing(words: &[&[u8]]) -> bool {
+    getopt::asks_nothing(&GRAMMAR, words)
 }
 
 /// ninja; `--status` is the development head's.
@@ -28,6 +34,7 @@ const GRAMMAR: Grammar = Grammar {
         b'j' => Role::Jobs,
         b'l' => Role::Load,
         b't' => Role::Rest,
+        b'h' | b'n' | b'1' => Role::NoJob,
         _ => Role::Plain,
     },
     jobs: ninja_jobs,
@@ -59,7 +66,7 @@ fn is_float(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::proto::argv::Tool;
-    use crate::proto::argv::tests::check;
+    use crate::proto::argv::tests::{check, check_asks_nothing};
 
     #[test]
     fn odd_command_lines() {
@@ -105,5 +112,39 @@ mod tests {
             ("--quiet -- -j4", "--quiet -- -j4", None),
             ("-hj4", "-h", Some(4)),
         ]);
+    }
+
+    /// As 1.13.2 does.
+    #[test]
+    fn command_lines_that_run_no_job() {
+        #[rustfmt::skip]
+        check_asks_nothing(Tool::Ninja, &[
+            "-n", "-vn", "-nv", "--version", "--vers", "-h", "--help", "--h", "-vh", "all -n", "--quiet -n",
+            "-t list", "-tlist", "-vt list", "-t clean -j4", "-t -v", "-C out -t compdb", "-j4 -t clean -- x",
+            "-k 0 -n", "-j 2 -n", "-l 2 -n", "-w dupbuild=err -n", "-d stats -n", "--status x -n",
+        ][..], &[
+            "", "all", "-v", "--verbose", "--verb", "--quiet", "--qui", "-j4", "-d explain", "n", "-",
+            "-C -n", "-f -n", "-k -n", "-l -n", "-j -n", "-d -n", "-w -n", "-kn", "-Cn", "-fn", "-dn", "-wn", "-vfn",
+            "-f -t", "-ft", "-C -h", "-Ch", "--status -n", "--status=-n", "-- -n", "-- -t clean", "-v -- --version",
+            // Neither one name nor the other, or more than one.
+            "--ver", "--v", "--help=1", "--versions", "--touch",
+        ]);
+    }
+
+    /// samurai's manual (samu.1) and `usage`.
+    #[test]
+    fn samurai_has_a_part_of_these() {
+        check_asks_nothing(
+            Tool::of("samu".as_ref()),
+            &["-n", "--version", "-t clean", "-vn x"],
+            &["-v", "--verbose"],
+        );
+        check(
+            Tool::of("samu".as_ref()),
+            &[
+                ("-C out -j 3 -k 0 -l 2 -v all", "-C out -k 0 -v all", Some(3)),
+                ("-j0 -tclean -j4", "-tclean -j4", None),
+            ],
+        );
     }
 }

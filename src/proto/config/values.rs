@@ -5,6 +5,7 @@
 use super::{BadConfig, Jobs, Listed, MOST_JOBS, Name};
 use crate::policy::gate::{BadThreshold, Hold, Threshold};
 use crate::policy::ticker;
+use crate::proto::argv::NumberOption;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -40,6 +41,25 @@ impl Source<'_> {
     pub(super) fn toml_fault(self, error: &toml::de::Error) -> BadConfig {
         // Without a span it is about the whole file.
         self.fault(&error.span().unwrap_or_default(), error.message().replace('\n', ", "))
+    }
+
+    pub(super) fn tools(
+        self,
+        tools: &BTreeMap<Spanned<String>, Spanned<Value>>,
+    ) -> Result<Vec<(String, NumberOption)>, BadConfig> {
+        let read = |(name, value): (&Spanned<String>, &Spanned<Value>)| {
+            let text = name.get_ref();
+            if text.is_empty() || text.starts_with('.') || text.contains('/') || text == "jobgate" {
+                return Err(self.fault(&name.span(), format!("tools: {text:?} is no name of a program")));
+            }
+            let option = value.get_ref().as_str().and_then(NumberOption::parse).ok_or_else(|| {
+                let what =
+                    format!("tools: {text} = {}: give its option, as in \"-j{{}}\"", self.written(value));
+                self.fault(&value.span(), what)
+            })?;
+            Ok((text.clone(), option))
+        };
+        tools.iter().map(read).collect()
     }
 
     pub(super) fn threshold(
