@@ -4,8 +4,11 @@
 //! or `hidepid` hides it) isn't there.
 
 use crate::proto::ancestry::{Ancestor, Stat};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Where the kernel shows processes.
@@ -20,6 +23,11 @@ const MOST_STEPS: usize = 64;
 /// A parent that started after its child isn't its parent: that one ended between two readings, and another process got
 /// its pid.
 pub fn chain(root: &Path, pid: i32) -> Vec<Ancestor> {
+    chain_to(root, pid, |_| false)
+}
+
+/// The same, up to the first that `is_end`.
+pub fn chain_to(root: &Path, pid: i32, mut is_end: impl FnMut(&Ancestor) -> bool) -> Vec<Ancestor> {
     let mut chain: Vec<Ancestor> = Vec::new();
     let mut next = pid;
     while next > 0 && chain.len() < MOST_STEPS {
@@ -27,10 +35,29 @@ pub fn chain(root: &Path, pid: i32) -> Vec<Ancestor> {
         if chain.last().is_some_and(|child| child.start < stat.start) {
             break;
         }
-        chain.push(Ancestor { pid: next, start: stat.start, name: stat.name });
-        next = stat.parent;
+        let ancestor = Ancestor { pid: next, start: stat.start, name: stat.name };
+        next = if is_end(&ancestor) { 0 } else { stat.parent };
+        chain.push(ancestor);
     }
     chain
+}
+
+/// Whose a process is.
+pub fn owner_of(pid: i32) -> Option<u32> {
+    std::fs::metadata(Path::new(PROC).join(pid.to_string())).ok().map(|meta| meta.uid())
+}
+
+/// When a process started, in clock ticks since boot.
+pub fn start_of(pid: i32) -> Option<u64> {
+    stat(Path::new(PROC), pid).map(|stat| stat.start)
+}
+
+/// A variable of the environment that the process was started with; `None` also where that is hidden from us.
+pub fn variable_of(root: &Path, pid: i32, name: &str) -> Option<OsString> {
+    let environment = std::fs::read(root.join(pid.to_string()).join("environ")).ok()?;
+    let mut words = environment.split(|&byte| byte == 0);
+    let value = words.find_map(|word| word.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    Some(OsString::from_vec(value.to_vec()))
 }
 
 /// Whether the process is stopped by job control (`T`; not by a debugger).
@@ -42,6 +69,14 @@ pub fn is_stopped(root: &Path, pid: i32) -> bool {
 /// that waits for its parent to take its status has; so has, as seen here, one whose first thread alone has ended.
 pub fn is_alive_since(root: &Path, pid: i32, start: u64) -> bool {
     stat(root, pid).is_some_and(|stat| stat.start == start && !matches!(stat.state, b'Z' | b'X' | b'x'))
+}
+
+/// The process's children that haven't ended.
+pub fn children(root: &Path, pid: i32) -> Vec<i32> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |stat: Stat| stat.parent == pid && !matches!(stat.state, b'Z' | b'X' | b'x');
+    pids.filter(|&child| stat(root, child).is_some_and(is_child)).collect()
 }
 
 fn stat(root: &Path, pid: i32) -> Option<Stat> {
@@ -74,6 +109,25 @@ mod tests {
         root
     }
 
+    #[test]
+    fn children_are_those_that_live() {
+        let processes = [
+            (1, "init", 'S', 0, 1),
+            (2, "a", 'S', 1, 2),
+            (3, "b", 'Z', 1, 3),
+            (4, "c", 'T', 1, 4),
+            (5, "d", 'R', 2, 5),
+        ];
+        let root = folder(&processes);
+        std::fs::create_dir(root.path().join("sys")).unwrap();
+        let sorted = |pid| {
+            let mut found = children(root.path(), pid);
+            found.sort_unstable();
+            found
+        };
+        assert_eq!((sorted(1), sorted(2), sorted(5)), (vec![2, 4], vec![5], vec![]));
+    }
+
     fn pids(root: &Path, pid: i32) -> Vec<i32> {
         chain(root, pid).iter().map(|ancestor| ancestor.pid).collect()
     }
@@ -101,6 +155,16 @@ mod tests {
         assert!(pids(&root.join("nothing"), 1).is_empty());
         std::fs::write(root.join("20/stat"), "20 (make").unwrap();
         assert_eq!(pids(root, 30), [30]);
+    }
+
+    #[test]
+    fn variables() {
+        let root = folder(&[(20, "sh", 'S', 1, 50)]);
+        std::fs::write(root.path().join("20/environ"), b"TMP=/x\0TMPDIR=/a=\xff\0TMPDIR=/b\0EMPTY=\0")
+            .unwrap();
+        let of = |pid, name| variable_of(root.path(), pid, name).map(OsString::into_vec);
+        assert_eq!(of(20, "TMPDIR"), Some(b"/a=\xff".to_vec()));
+        assert_eq!([of(20, "EMPTY"), of(20, "TM"), of(21, "TMP")], [Some(Vec::new()), None, None]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Doesn't know what it does.
 
 use super::notify::reset_signals;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use std::fs::File;
@@ -111,6 +112,12 @@ impl Bound {
         BOUND.set(raw as i32);
         // SAFETY: just made, and ours alone.
         Ok(Bound { pid, descriptor: unsafe { OwnedFd::from_raw_fd(raw as i32) } })
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
     }
 
     /// Which.

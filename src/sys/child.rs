@@ -2,21 +2,25 @@
 //!
 //! Doesn't know endpoints or policy: it is told which descriptors and variables the command gets.
 
+use super::ancestors;
 use super::notify::{Arrival, Original};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 /// A command as the user gave it.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
-    /// The program: a name to be found on PATH, or a path.
+    /// The program: a name to be found on PATH, or a path. It is told that it is called so.
     pub program: OsString,
+    /// The file to run, where that isn't what the name says.
+    pub file: Option<PathBuf>,
     /// Its arguments.
     pub args: Vec<OsString>,
 }
@@ -69,8 +73,7 @@ pub fn start(
     let inherited: Vec<RawFd> = inherited.iter().map(|fd| fd.as_raw_fd()).collect();
     let original = original.clone();
     let parent = std::process::id();
-    let mut child = Command::new(&command.program);
-    child.args(&command.args).envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut child = prepared(command, variables);
     let prepare = move || {
         for &fd in &inherited {
             keep_over_exec(fd)?;
@@ -95,11 +98,20 @@ pub fn become_command(
     original: &Original,
 ) -> io::Error {
     let original = original.clone();
-    let mut child = Command::new(&command.program);
-    child.envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut child = prepared(command, variables);
     // SAFETY: without a fork, just before exec, in a process of one thread: anything may be called.
-    unsafe { child.args(&command.args).pre_exec(move || original.restore()) };
+    unsafe { child.pre_exec(move || original.restore()) };
     child.exec()
+}
+
+fn prepared(command: &CommandLine, variables: &[(&str, OsString)]) -> Command {
+    let mut child = match &command.file {
+        Some(file) => Command::new(file),
+        None => Command::new(&command.program),
+    };
+    child.arg0(&command.program).args(&command.args);
+    child.envs(variables.iter().map(|(name, value)| (name, value)));
+    child
 }
 
 /// Whether it was the machine that was out of processes, memory or descriptors, or our variables that made the
@@ -188,11 +200,30 @@ impl Child {
         }
     }
 
+    /// Tells it to end.
+    pub fn terminate(&self) {
+        terminate(self.pid());
+    }
+
     /// Passes a signal on to it.
     pub fn pass_on(&self, arrival: &Arrival) {
         // It may have ended just now; then nobody is there to be told.
         let _ = nix::sys::signal::kill(self.pid, arrival.signal);
     }
+}
+
+/// Our children in our own session, `but` one: what the command has left running, and not what has made itself a daemon.
+pub fn orphans(but: Option<i32>) -> Vec<i32> {
+    let own = getsid(None);
+    let mut orphans = ancestors::children(Path::new(ancestors::PROC), std::process::id() as i32);
+    orphans.retain(|&orphan| Some(orphan) != but && getsid(Some(Pid::from_raw(orphan))) == own);
+    orphans
+}
+
+/// Tells a process to end.
+pub fn terminate(pid: i32) {
+    // It may have ended just now; then nobody is there to be told.
+    let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
 }
 
 /// Ends this process as the command ended: with its status, or by the same signal (a shell loop goes on after exit

@@ -56,6 +56,12 @@ pub fn own_inherited(number: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Leaves it open over exec, and to every child from here on.
+pub fn leave_open(fd: &OwnedFd) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+    Ok(())
+}
+
 /// Writes one line, and closes.
 pub fn write_line(fd: OwnedFd, line: &str) -> io::Result<()> {
     use std::io::Write;

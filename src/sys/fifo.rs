@@ -23,7 +23,7 @@ pub struct Fifo {
     path: PathBuf,
     /// Ours, and the tree's keeper: with it inherited, a tool of the tree can still open the fifo when we are gone.
     writer: OwnedFd,
-    /// Takings and closings, in their order; `None` where the user's inotify instances are used up.
+    /// Takings and closings, in their order; `None` before one is kept, and where the user's inotify instances are used up.
     record: Option<Inotify>,
 }
 
@@ -57,12 +57,18 @@ impl Fifo {
         let mut names = (0..).map(|number| folder.join(name(pid, number)));
         let path = names.find(|path| !path.exists()).expect("numbers don't end");
         std::fs::rename(unnamed, &path)?;
-        let record = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        Ok(Fifo { path, writer, record: None })
+    }
+
+    /// Keeps a record from here on, where that can be had. Not from the start: the kernel takes 10 ms to end one, which a run of
+    /// some milliseconds needn't pay.
+    pub fn keep_record(&mut self) {
         let kept = AddWatchFlags::IN_ACCESS | AddWatchFlags::IN_CLOSE;
         // In a fifo that can be full the deserted event may come for another reason, and the record would mislead.
-        let is_roomy = fcntl(&writer, FcntlArg::F_GETPIPE_SZ)? > 2 * LEAST_CAPACITY;
-        let record = record.filter(|record| is_roomy && record.add_watch(&path, kept).is_ok());
-        Ok(Fifo { path, writer, record })
+        let is_roomy =
+            fcntl(&self.writer, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size > 2 * LEAST_CAPACITY);
+        let record = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
+        self.record = record.filter(|record| is_roomy && record.add_watch(&self.path, kept).is_ok());
     }
 
     /// Where it lies.
@@ -254,7 +260,8 @@ mod tests {
     #[test]
     fn the_record_tells_takings_after_a_closing() {
         let folder = tempfile::tempdir().unwrap();
-        let fifo = Fifo::new(folder.path()).unwrap();
+        let mut fifo = Fifo::new(folder.path()).unwrap();
+        fifo.keep_record();
         fifo.offer(5).unwrap();
         fifo.only_closed();
         let touched = || {

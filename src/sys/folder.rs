@@ -2,7 +2,7 @@
 //!
 //! Doesn't know what an endpoint says.
 
-use super::fifo;
+use super::{fifo, tree_file};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::geteuid;
@@ -18,22 +18,46 @@ use std::path::{Path, PathBuf};
 /// Usable: a real folder (no link), owned by us or root, writable for nobody else, its path free of white space,
 /// `\\` and `$` (make and ninja cut the path there or read them, with no quoting). The error names what was tried last.
 pub fn own_folder() -> io::Result<PathBuf> {
-    let uid = geteuid();
-    let variable = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
-    let candidates = [
-        Some(PathBuf::from(format!("/run/user/{uid}/jobgate"))),
-        variable("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("jobgate")),
-        variable("TMPDIR").map(|folder| PathBuf::from(folder).join(format!("jobgate-{uid}"))),
-        Some(PathBuf::from(format!("/tmp/jobgate-{uid}"))),
-    ];
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for folder in candidates.into_iter().flatten() {
+    for folder in candidates(own_variable) {
         match make_usable(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) => last = io::Error::new(error.kind(), format!("{}: {error}", folder.display())),
         }
     }
     Err(last)
+}
+
+/// As this process was given it.
+pub(super) fn own_variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Where the folder may be, by an environment.
+pub(super) fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let uid = geteuid();
+    let variable = |name: &str| variable(name).filter(|value: &OsString| !value.is_empty());
+    let candidates = [
+        Some(PathBuf::from(format!("/run/user/{uid}/jobgate"))),
+        variable("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("jobgate")),
+        variable("TMPDIR").map(|folder| PathBuf::from(folder).join(format!("jobgate-{uid}"))),
+        Some(PathBuf::from(format!("/tmp/jobgate-{uid}"))),
+    ];
+    candidates.into_iter().flatten().collect()
+}
+
+/// The folders that come before the usable one and are there, or could be, but aren't usable; each with the reason.
+pub fn passed_over() -> Vec<(PathBuf, io::Error)> {
+    let mut passed_over = Vec::new();
+    for folder in candidates(own_variable) {
+        match make_usable(&folder) {
+            Ok(()) => break,
+            // Nothing to put it in: no login session, for one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => passed_over.push((folder, error)),
+        }
+    }
+    passed_over
 }
 
 fn make_usable(folder: &Path) -> io::Result<()> {
@@ -60,13 +84,18 @@ fn make_usable(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Unlinks the fifos in `folder` that nobody holds open any more: their proxy and its whole tree are gone.
+/// Unlinks the fifos in `folder` that nobody holds open any more: their proxy and its whole tree are gone; and what proxies
+/// wrote down of their trees.
 ///
 /// One whose maker's pid is alive isn't looked at: to look means to open it, and that wakes the proxy.
 pub fn clear_abandoned(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let maker = fifo::maker_of(&entry.file_name());
+        let name = entry.file_name();
+        if tree_file::anchor_of(&name).is_some_and(|pid| !is_alive(pid)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+        let maker = fifo::maker_of(&name);
         if maker.is_some_and(|pid| !is_alive(pid)) && fifo::is_abandoned(&entry.path()) {
             let _ = std::fs::remove_file(entry.path());
         }

@@ -3,13 +3,15 @@
 //! Doesn't know how many tokens there are, or what they are for. Touches nothing that others see: it has descriptions of
 //! its own, so no flag of theirs changes, and all of it is close-on-exec.
 
-use super::descriptor::reopen;
+use super::descriptor::{place_high, reopen};
 use crate::proto::makeflags::Inherited;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, SFlag, fstat, stat};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// A foreign jobserver held open. What was taken and not given back goes back when it is dropped.
 ///
@@ -41,6 +43,31 @@ impl Foreign {
             }
         };
         Ok(Foreign { reader, writer, taken: Vec::new() })
+    }
+
+    /// Opens the pipes that the process `proxy` has at these numbers, for one that hasn't inherited them: four descriptors, high
+    /// and close-on-exec, R and W first, then their other ends, which keep them alive.
+    pub fn reach(proxy: i32, read: i32, write: i32) -> io::Result<[OwnedFd; 4]> {
+        let end = |number: i32, access: OFlag| {
+            let path = format!("/proc/{proxy}/fd/{number}");
+            let pipe = open(path.as_str(), access | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())?;
+            check_fifo(fstat(&pipe)?.st_mode)?;
+            // Its tools expect ends that wait.
+            fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()))?;
+            place_high(pipe)
+        };
+        Ok([
+            end(read, OFlag::O_RDONLY)?,
+            end(write, OFlag::O_WRONLY)?,
+            end(read, OFlag::O_WRONLY)?,
+            end(write, OFlag::O_RDONLY)?,
+        ])
+    }
+
+    /// Waits up to `most` until a token may stand there.
+    pub fn wait(&self, most: Duration) {
+        let most = PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut [PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)], most);
     }
 
     /// Takes one token, if one stands there: one read of one byte, without waiting.
@@ -174,10 +201,8 @@ mod tests {
     use super::super::descriptor::standing;
     use super::super::fifo::Fifo;
     use super::*;
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use nix::unistd::{mkfifo, pipe2, read, write};
     use std::sync::mpsc;
-    use std::time::Duration;
 
     /// Runs a test in a thread: a call that waits for ever must fail it, not hang it.
     fn in_time(test: impl FnOnce() + Send + 'static) {

@@ -4,20 +4,27 @@
 
 pub mod ancestors;
 pub mod background;
+pub mod cache;
 pub mod child;
 pub mod clock;
 pub mod descriptor;
+pub mod disk;
 pub mod fifo;
 pub mod files;
 pub mod folder;
 pub mod foreign;
+pub mod layer;
+pub mod limits;
 pub mod notify;
 pub mod pipe;
 pub mod proc;
+pub mod remembered;
 pub mod say;
 pub mod schedule;
 pub mod service;
+pub mod shims;
 pub mod socket;
 pub mod tools;
+pub mod tree_file;
 pub mod users;
 pub mod witness;

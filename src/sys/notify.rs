@@ -2,10 +2,12 @@
 //!
 //! Doesn't know what is done about a signal.
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// All that `run` takes note of. Ours alone: USR1 (say a line), CHLD; the others concern the command.
 const SIGNALS: [Signal; 12] = [
@@ -100,6 +102,15 @@ impl Signals {
     /// The descriptor that becomes readable when a signal came.
     pub fn event(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    /// Waits for one, at most so long.
+    pub fn wait(&self, most: Duration) -> io::Result<()> {
+        let mut signals = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, lest the last millisecond is spent without waiting.
+        let most = most + Duration::from_millis(1);
+        poll(&mut signals, PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX))?;
+        Ok(())
     }
 
     /// The next signal, or `None`.

@@ -2,7 +2,9 @@
 //!
 //! Doesn't know thresholds or rates. Pressure files hang from a root folder, `/proc` by default: a test is a folder.
 
+use super::files::read_regular;
 use crate::policy::pressure::{PerResource, Resource, Totals};
+use crate::proto::findings::Unreadable;
 use crate::proto::text;
 use std::fs::File;
 use std::io;
@@ -48,6 +50,15 @@ impl PressureFiles {
             None => Err(io::Error::new(io::ErrorKind::InvalidData, "no line 'some ... total=N' in it")),
         }
     }
+}
+
+/// What one pressure file says now, or why it says nothing.
+pub fn pressure(root: &Path, resource: Resource) -> Result<Vec<u8>, Unreadable> {
+    read_regular(&root.join("pressure").join(resource.name())).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => Unreadable::Absent,
+        Some(libc::EOPNOTSUPP) => Unreadable::Off,
+        _ => Unreadable::Other(error.to_string()),
+    })
 }
 
 /// Cpus that this process may use: affinity and the cgroup's cpu quota, 1 or more.

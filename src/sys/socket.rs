@@ -57,6 +57,12 @@ pub fn places(named: Option<&Path>) -> Result<Vec<Place>, String> {
     Ok(places)
 }
 
+/// The folder of the host's gate, if its socket is there and not to be trusted: then one's own is used.
+pub fn untrusted_folder() -> Option<&'static Path> {
+    let socket = Path::new(OF_THE_HOST);
+    if socket.exists() && !is_guarded(socket) { socket.parent() } else { None }
+}
+
 /// Where `serve` listens if nothing was named: root for the whole host, others for themselves.
 pub fn place_to_serve() -> Result<Option<Place>, String> {
     if geteuid().is_root() {

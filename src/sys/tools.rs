@@ -2,6 +2,7 @@
 //!
 //! Doesn't know what follows from it.
 
+use super::{cache, remembered, shims};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::io::Read;
@@ -20,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub const ASKING: &str = "JOBGATE_ASKING";
 
 /// Where execvp(3) and shells look when PATH isn't set (`getconf PATH`).
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
+pub(super) const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// The file that running `program` starts: itself where it holds a slash, else the first on PATH.
+/// The file that running `program` starts: itself where it holds a slash, else the first on PATH that is no shim.
 pub fn resolve(program: &OsStr) -> Option<PathBuf> {
     if program.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(program));
@@ -30,11 +31,11 @@ pub fn resolve(program: &OsStr) -> Option<PathBuf> {
     on_path(program).into_iter().next()
 }
 
-/// All executable files called `name` on PATH, in its order.
+/// All executable files called `name` on PATH that are no shims, in its order.
 pub fn on_path(name: &OsStr) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let files = std::env::split_paths(&path).map(|folder| folder.join(name));
-    files.filter(|file| is_executable(file)).collect()
+    files.filter(|file| is_executable(file) && !shims::is_shim(file)).collect()
 }
 
 /// Whether it is a file with an execute bit.
@@ -42,13 +43,22 @@ pub fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// What each of these programs says when it is asked for its version; `None` where it doesn't start or answer in time.
+/// What each of these programs says first when it is asked for its version, in their order; `None` where it doesn't start
+/// or answer in time.
 ///
-/// A file that is there under several names is asked once; all are asked at the same time.
+/// A file that is there under several names is asked once; all are asked at the same time. One that has been asked before
+/// isn't asked again until it changes, unless it is a script.
 pub fn version_texts(programs: impl Iterator<Item = PathBuf>) -> Vec<Option<Vec<u8>>> {
-    let mut files: Vec<PathBuf> = programs.map(|file| std::fs::canonicalize(&file).unwrap_or(file)).collect();
-    files.sort();
-    files.dedup();
+    let folder = cache::folder(|name| std::env::var_os(name));
+    remembered::texts(folder.as_deref(), programs, |files| {
+        let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
+        version_text_of_each(&files)
+    })
+}
+
+/// The same of each of these files, in their order and by the names that they have here: a link may lead to a program that
+/// goes by its name (rustup's cargo).
+pub fn version_text_of_each(files: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
     let asked: Vec<Option<Child>> = files.iter().map(|file| ask_version(file)).collect();
     let end = Instant::now() + PATIENCE;
     asked.into_iter().map(|child| answer(child?, end)).collect()
@@ -59,6 +69,8 @@ fn ask_version(program: &Path) -> Option<Child> {
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     // It must not act on what our caller meant for the build.
     command.env_remove("MAKEFLAGS").env_remove("GNUMAKEFLAGS").env_remove("MAKELEVEL").env(ASKING, "1");
+    // rustup's cargo would rather install a toolchain than say that it isn't there.
+    command.env("RUSTUP_AUTO_INSTALL", "0");
     command.spawn().ok()
 }
 

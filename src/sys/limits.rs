@@ -1,0 +1,19 @@
+//! What the kernel still gives this user, seen by trying it.
+//!
+//! Doesn't know how much is needed.
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::inotify::{InitFlags, Inotify};
+use std::io;
+
+/// How many bytes a new pipe holds (F_GETPIPE_SZ): less than usual where this user's pipes are beyond their quota (pipe(7)).
+pub fn size_of_a_new_pipe() -> io::Result<u64> {
+    let (_reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    Ok(u64::try_from(fcntl(&writer, FcntlArg::F_GETPIPE_SZ)?).unwrap_or(0))
+}
+
+/// Makes an inotify instance and lets it go. EMFILE where the user's are used up (inotify(7)).
+pub fn try_inotify() -> io::Result<()> {
+    Inotify::init(InitFlags::IN_CLOEXEC)?;
+    Ok(())
+}

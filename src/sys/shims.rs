@@ -1,0 +1,238 @@
+//! The folder of shims: what stands for make and ninja on PATH, each a link to one copy of this program beside them.
+//!
+//! Doesn't know what a shim does. A copy, so that a build tree that has stored a shim's path (cmake, configure) goes on working
+//! when this program is moved, renewed or removed; a link, so that one file is renewed for all.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// What stands there; the folder `shims` of the sources has the same.
+pub const NAMES: [&str; 6] = ["make", "gmake", "ninja", "ninja-build", "samu", BITBAKE];
+
+/// The one that stands for a whole build.
+pub const BITBAKE: &str = "bitbake";
+
+/// The copy that they lead to. It isn't called `jobgate`, for the folder comes first on PATH.
+const COPY: &str = ".jobgate";
+
+/// Which shim this process was started as, by the file's name: a caller may pass anything as `argv[0]`.
+pub fn called_as() -> Option<String> {
+    let path = called_path()?;
+    let name = path.file_name()?.to_str()?;
+    let is_listed = || name != COPY && own_name().as_deref() == Some(OsStr::new(COPY));
+    (NAMES.contains(&name) || is_listed()).then(|| name.to_owned())
+}
+
+/// The path that was executed.
+fn called_path() -> Option<&'static Path> {
+    // SAFETY: getauxval(3) takes a number; the kernel puts a C string there that lives as long as the process.
+    let name = unsafe {
+        let text = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if text.is_null() {
+            return None;
+        }
+        std::ffi::CStr::from_ptr(text)
+    };
+    Some(Path::new(OsStr::from_bytes(name.to_bytes())))
+}
+
+fn own_name() -> Option<OsString> {
+    fs::canonicalize("/proc/self/exe").ok()?.file_name().map(OsStr::to_owned)
+}
+
+/// Whether the file, or what it leads to, is a shim or jobgate itself.
+pub fn is_shim(file: &Path) -> bool {
+    let Ok(real) = fs::canonicalize(file) else { return false };
+    let name = real.file_name().unwrap_or_default();
+    let is_this =
+        || matches!((identity(&real), identity(Path::new("/proc/self/exe"))), (Some(a), Some(b)) if a == b);
+    name == COPY || name == "jobgate" || is_this()
+}
+
+/// Whether the process is a shim that serves its tool.
+pub fn is_one(pid: i32) -> bool {
+    let file = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    // Renewed meanwhile, it has " (deleted)" behind its name.
+    file.file_name().is_some_and(|name| name.as_bytes().starts_with(COPY.as_bytes()))
+}
+
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    fs::metadata(file).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Where the copy lies, with one folder of shims for each set of tools below it: `PREFIX/lib/jobgate/shims` of an installed
+/// program, which holds all of them itself, else below the user's data (`$XDG_DATA_HOME`, `~/.local/share`). `None`: there is no such
+/// place.
+pub fn folder() -> Option<PathBuf> {
+    installed().or_else(of_the_user)
+}
+
+/// The folder that was put there with this program, and is renewed with it.
+fn installed() -> Option<PathBuf> {
+    let exe = fs::canonicalize("/proc/self/exe").ok()?;
+    let own = exe.parent()?;
+    if exe.file_name() == Some(OsStr::new(COPY)) {
+        return Some(own.to_owned());
+    }
+    own.parent().map(|prefix| prefix.join("lib/jobgate/shims")).filter(|folder| folder.join(COPY).exists())
+}
+
+fn of_the_user() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")))?;
+    Some(data.join("jobgate/shims"))
+}
+
+/// The folder to put on PATH as that is now, whether it is there or not: it holds the shims of those tools alone that PATH has,
+/// of those we know and those that are `listed`. (Who looks whether there is a ninja must not find the stand-in of one.) The same
+/// tools have the same folder for ever. `None`: there is no place for it, or no tool.
+pub fn for_path(listed: &[String]) -> Option<PathBuf> {
+    let names = names_on_path(listed);
+    let has_just_those = |folder: &PathBuf| {
+        let known = NAMES.iter().filter(|name| folder.join(name).exists());
+        known.clone().count() == names.len()
+            && known.clone().all(|name| names.iter().any(|other| other == name))
+    };
+    if names.is_empty() {
+        return None;
+    }
+    installed().filter(has_just_those).or_else(|| Some(of_the_user()?.join("sets").join(names.join("+"))))
+}
+
+fn names_on_path(listed: &[String]) -> Vec<String> {
+    let mut names: Vec<String> =
+        NAMES.iter().map(|name| (*name).to_owned()).chain(listed.iter().cloned()).collect();
+    names.retain(|name| !super::tools::on_path(OsStr::new(name)).is_empty());
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Sees that the folder of `for_path` is there and leads to this very program, and gives it. The error names what can't be made.
+///
+/// A shim changes nothing there: it stands for the program that has put it there.
+pub fn install(listed: &[String]) -> io::Result<PathBuf> {
+    let missing = || {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "no place (neither HOME nor XDG_DATA_HOME is set), or no tool on PATH",
+        )
+    };
+    let folder = for_path(listed).ok_or_else(missing)?;
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+    let copy = match installed() {
+        Some(installed) if installed == folder => return Ok(folder),
+        Some(installed) => installed.join(COPY),
+        None => {
+            let base = of_the_user().ok_or_else(missing)?;
+            if !is_current(&base.join(COPY)) {
+                put_copy(&base).map_err(named)?;
+            }
+            base.join(COPY)
+        }
+    };
+    let leads_there = |name: &String| fs::read_link(folder.join(name)).is_ok_and(|to| to == copy);
+    let names = names_on_path(listed);
+    if !names.iter().all(leads_there) {
+        put_links(&folder, &copy, &names).map_err(named)?;
+    }
+    for name in &names {
+        let Some(tool) = super::tools::on_path(OsStr::new(name)).into_iter().next() else { continue };
+        // Errors are no matter: it is only what is left where nothing else is found.
+        if tool.is_absolute() && !fs::read_link(folder.join(remembered(name))).is_ok_and(|to| to == tool) {
+            let _ = place(&folder, &remembered(name), |to| symlink(&tool, to));
+        }
+    }
+    Ok(folder)
+}
+
+fn is_current(copy: &Path) -> bool {
+    let (Ok(ours), Ok(its)) = (fs::metadata("/proc/self/exe"), fs::metadata(copy)) else { return false };
+    (ours.dev(), ours.ino()) == (its.dev(), its.ino())
+        || (ours.len(), ours.modified().ok()) == (its.len(), its.modified().ok())
+}
+
+/// Gives what `make` makes its name once it is whole: builds go on meanwhile, and others may be doing the same.
+fn place(folder: &Path, name: &str, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let unnamed = folder.join(format!("{COPY}.{}", std::process::id()));
+    let _ = fs::remove_file(&unnamed);
+    make(&unnamed).and_then(|()| fs::rename(&unnamed, folder.join(name))).inspect_err(|_| {
+        let _ = fs::remove_file(&unnamed);
+    })
+}
+
+fn put_copy(base: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(base)?;
+    let exe = fs::read_link("/proc/self/exe")?;
+    let link = |to: &Path| fs::hard_link(&exe, to).and_then(|()| check_same(to));
+    place(base, COPY, |to| link(to).or_else(|_| copy(to)))
+}
+
+fn put_links(folder: &Path, copy: &Path, names: &[String]) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    names.iter().try_for_each(|name| place(folder, name, |to| symlink(copy, to)))
+}
+
+/// The path of what is running may be another file's by now.
+fn check_same(file: &Path) -> io::Result<()> {
+    if identity(file) == identity(Path::new("/proc/self/exe")) {
+        return Ok(());
+    }
+    fs::remove_file(file)?;
+    Err(io::Error::from(io::ErrorKind::NotFound))
+}
+
+fn copy(to: &Path) -> io::Result<()> {
+    let mut from = fs::File::open("/proc/self/exe")?;
+    let mut file = fs::File::create_new(to)?;
+    io::copy(&mut from, &mut file)?;
+    let meta = from.metadata()?;
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    // By which the next one sees that nothing has to be done.
+    file.set_modified(meta.modified()?)
+}
+
+/// PATH with the folder first; `None` where it is first already, or where no PATH is set.
+pub fn path_with(folder: &Path) -> Option<OsString> {
+    let path = std::env::var_os("PATH")?;
+    if std::env::split_paths(&path).next().is_some_and(|first| first == folder) {
+        return None;
+    }
+    // A folder with a colon in it can't stand there.
+    std::env::join_paths([folder]).ok().map(|mut first| {
+        first.push(":");
+        first.push(path);
+        first
+    })
+}
+
+/// PATH without our folders; `None` where no PATH is set.
+pub fn path_without() -> Option<OsString> {
+    let path = std::env::var_os("PATH")?;
+    let bases: Vec<PathBuf> = installed().into_iter().chain(of_the_user()).collect();
+    let is_ours = |folder: &PathBuf| bases.iter().any(|base| folder.starts_with(base));
+    std::env::join_paths(std::env::split_paths(&path).filter(|folder| !is_ours(folder))).ok()
+}
+
+/// What leads to the tool that a shim last stood for.
+fn remembered(name: &str) -> String {
+    format!(".{name}.tool")
+}
+
+/// The tool that a shim called `name` stands for: the next on PATH behind the last that is this very shim, or the first where
+/// there is none; else the system's; else the one that it stood for when its folder was last put on PATH, for who has stored its
+/// path (cmake) comes back without that. Never a shim.
+pub fn real(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = identity(Path::new("/proc/self/exe"));
+    let files: Vec<PathBuf> = std::env::split_paths(&path).map(|folder| folder.join(name)).collect();
+    let behind = files.iter().rposition(|file| own.is_some() && identity(file) == own).map_or(0, |at| at + 1);
+    let system = super::tools::DEFAULT_PATH.split(':').map(|folder| Path::new(folder).join(name));
+    let stored = called_path().and_then(|path| fs::read_link(path.parent()?.join(remembered(name))).ok());
+    let mut files = files.into_iter().skip(behind).chain(system).chain(stored);
+    files.find(|file| super::tools::is_executable(file) && !is_shim(file))
+}
