@@ -12,7 +12,7 @@ use crate::policy::time::Moment;
 use crate::proto::ancestry::job_root;
 use crate::proto::values::MOST_JOBS;
 use crate::proto::view::ClientView;
-use crate::proto::wire::{Hello, LeaseAsked, PROTOCOL, Reply, Welcome, is_spoken};
+use crate::proto::wire::{EXEC, HELD, Hello, LeaseAsked, PROTOCOL, Reply, Welcome, is_spoken};
 use crate::sys::ancestors;
 use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
@@ -46,6 +46,7 @@ impl Server {
         let id = self.next_id;
         self.next_id += 1;
         let notices = self.notices(&hello);
+        let jobs = self.regulator.settings().jobs;
         let claim = hello.claim.map(|claim| self.believe(claim.into()));
         if let Kind::OnDemand { .. } = self.kind {
             for (key, value) in &hello.set {
@@ -57,7 +58,7 @@ impl Server {
         conn.state = if asks_only { State::Asker } else { State::Client(id) };
         conn.owes = None;
         conn.hello = hello;
-        let welcome = Reply::Welcome(Welcome { protocol: PROTOCOL.to_owned(), id, notices });
+        let welcome = Reply::Welcome(Welcome { protocol: PROTOCOL.to_owned(), id, notices, jobs });
         self.send(token, &welcome, now);
         if !asks_only {
             self.join(id, terms, claim, now);
@@ -118,7 +119,7 @@ impl Server {
                 Lease::Wait { min, max: max.max(min) }
             }
         };
-        let takes = hello.style != "exec";
+        let takes = hello.style != EXEC && hello.style != HELD;
         let asked = match lease {
             Lease::Wait { max, .. } if !takes => max,
             Lease::Wait { .. } | Lease::Counted | Lease::Nothing => MOST_JOBS,
@@ -152,7 +153,8 @@ impl Server {
         if anchors.is_empty() {
             return None;
         }
-        let chain = ancestors::chain(Path::new(ancestors::PROC), peer.pid);
+        let lender = hello.lender.filter(|&pid| ancestors::owner_of(pid) == Some(peer.uid));
+        let chain = ancestors::chain(Path::new(ancestors::PROC), lender.unwrap_or(peer.pid));
         let job = job_root(&chain, &anchors)?;
         let at_anchor = |conn: &&Conn| conn.peer.pid == job.anchor || conn.hello.bound_to == Some(job.anchor);
         let around = self.conns.values().find(at_anchor)?;
@@ -264,11 +266,11 @@ impl Server {
             |id: ClientId| self.regulator.account(id).is_some_and(|account| account.terms().loan.is_some());
         let clients = self.conns.values().filter_map(|conn| Some((conn.id()?, conn)));
         let mut clients: Vec<(ClientId, &Conn)> =
-            clients.filter(|&(id, conn)| conn.hello.style != "exec" && !is_guest(id)).collect();
+            clients.filter(|&(id, conn)| conn.hello.style != EXEC && !is_guest(id)).collect();
         clients.sort_by_key(|&(id, _)| id);
         let named = clients
             .iter()
-            .map(|(_, conn)| (format!("{} (pid {})", conn.hello.label, pid_of(conn)), &conn.hello.wishes));
+            .map(|(_, conn)| (format!("{} (pid {})", conn.hello.label, pid_of(conn)), &*conn.hello));
         settings::of_clients(cpus, named)
     }
 }

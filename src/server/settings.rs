@@ -9,7 +9,7 @@ use crate::policy::regulator::Settings;
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::proto::values;
 use crate::proto::view::SettingView;
-use crate::proto::wire::WishesSaid;
+use crate::proto::wire::{Hello, WishesSaid};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -57,14 +57,16 @@ pub fn of_set(set: &BTreeMap<String, String>) -> Layer {
 
 /// The wishes of living clients, each with its name: the most jobs, the strictest thresholds, the shortest heartbeat. The
 /// order in which they came says nothing.
-pub fn of_clients<'a>(cpus: u32, clients: impl Iterator<Item = (String, &'a WishesSaid)> + Clone) -> Layer {
+pub fn of_clients<'a>(cpus: u32, clients: impl Iterator<Item = (String, &'a Hello)> + Clone) -> Layer {
     let mut layer = Layer::new();
     let mut note = |key: &str, value: String, from: String| {
         if check(key, &value).is_ok() {
             layer.insert(key.to_owned(), entry(value, from));
         }
     };
-    let jobs = clients.clone().map(|(name, wishes)| (wishes.jobs.unwrap_or(cpus), name));
+    let larger = clients.clone().filter(|(_, hello)| !hello.follows);
+    let clients = clients.map(|(name, hello)| (name, &hello.wishes));
+    let jobs = larger.map(|(name, hello)| (hello.wishes.jobs.unwrap_or(cpus), name));
     if let Some((jobs, name)) = jobs.max_by(|a, b| a.0.cmp(&b.0)) {
         note("jobs", jobs.to_string(), name);
     }
@@ -117,13 +119,14 @@ pub fn resolve(cpus: u32, layers: &[&Layer]) -> (Settings, Layer, Option<Duratio
 mod tests {
     use super::*;
 
-    fn wishes(jobs: Option<u32>, cpu: Option<f64>, hold: Option<&str>, beat: Option<f64>) -> WishesSaid {
-        WishesSaid {
+    fn wishes(jobs: Option<u32>, cpu: Option<f64>, hold: Option<&str>, beat: Option<f64>) -> Hello {
+        let wishes = WishesSaid {
             jobs,
             max: cpu.map(|cpu| ("cpu".to_owned(), cpu)).into_iter().collect(),
             hold: hold.map(str::to_owned),
             heartbeat_s: beat,
-        }
+        };
+        Hello { wishes, ..Hello::default() }
     }
 
     #[test]
@@ -149,8 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn who_follows_makes_no_gate_larger() {
+        let jobs = |follows: bool| {
+            let clients =
+                [wishes(Some(1), None, None, None), Hello { follows, ..wishes(None, Some(5e4), None, None) }];
+            let layer = of_clients(2, clients.iter().map(|hello| ("x".to_owned(), hello)));
+            let settings = resolve(2, &[&layer]).0;
+            (settings.jobs, settings.thresholds.get(Resource::Cpu).is_some())
+        };
+        assert_eq!((jobs(true), jobs(false)), ((1, true), (2, true)));
+    }
+
+    #[test]
     fn starts_only_where_nobody_wants_all() {
-        let hold = |clients: &[WishesSaid]| {
+        let hold = |clients: &[Hello]| {
             let layer = of_clients(2, clients.iter().map(|wishes| ("x".to_owned(), wishes)));
             resolve(2, &[&layer]).0.hold
         };
