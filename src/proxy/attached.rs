@@ -5,6 +5,7 @@
 use super::front::Front;
 use super::source::Source;
 use super::{round_up, settle, token};
+use crate::policy::time::Moment;
 use crate::sys::background::{self, Bound};
 use crate::sys::clock::Clock;
 use crate::sys::notify::{ServerSignal, ServerSignals};
@@ -21,7 +22,8 @@ pub struct Attached {
     signals: ServerSignals,
     bound: Option<Bound>,
     source: Source,
-    front: Front,
+    /// `None`: it takes no tokens.
+    front: Option<Front>,
 }
 
 impl Attached {
@@ -29,7 +31,7 @@ impl Attached {
     pub fn new(
         clock: Clock,
         mut source: Source,
-        mut front: Front,
+        mut front: Option<Front>,
         bound: Option<Bound>,
     ) -> io::Result<Attached> {
         let poll = Poll::new()?;
@@ -39,18 +41,29 @@ impl Attached {
         if let Some(bound) = &bound {
             registry.register(&mut SourceFd(&bound.event().as_raw_fd()), token::BOUND, Interest::READABLE)?;
         }
-        front.register(registry)?;
+        if let Some(front) = &mut front {
+            front.register(registry)?;
+        }
         source.register(registry, clock.now())?;
         let mut attached = Attached { clock, poll, signals, bound, source, front };
-        settle(&mut attached.source, &mut attached.front, clock.now());
+        attached.settle(clock.now());
         Ok(attached)
+    }
+
+    fn settle(&mut self, now: Moment) {
+        if let Some(front) = &mut self.front {
+            settle(&mut self.source, front, now);
+        }
     }
 
     /// Serves until the end.
     pub fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         loop {
-            let deadline = [self.source.deadline(), self.front.deadline()].into_iter().flatten().min();
+            let deadline = [self.source.deadline(), self.front.as_ref().and_then(Front::deadline)]
+                .into_iter()
+                .flatten()
+                .min();
             let wait = deadline.map(|when| when.since(self.clock.now()));
             match self.poll.poll(&mut events, wait.map(round_up)) {
                 Ok(()) => {}
@@ -72,14 +85,20 @@ impl Attached {
                         return Ok(());
                     }
                     token::GATE => self.source.ready(now),
-                    other => self.front.ready(other, now)?,
+                    other => {
+                        if let Some(front) = &mut self.front {
+                            front.ready(other, now)?;
+                        }
+                    }
                 }
             }
-            self.front.pass(now)?;
-            settle(&mut self.source, &mut self.front, now);
+            if let Some(front) = &mut self.front {
+                front.pass(now)?;
+            }
+            self.settle(now);
             if self.source.deadline().is_some_and(|when| when <= now) {
                 self.source.pass(now);
-                settle(&mut self.source, &mut self.front, now);
+                self.settle(now);
             }
         }
     }

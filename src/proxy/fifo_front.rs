@@ -36,6 +36,8 @@ pub struct FifoFront {
     registry: Option<Registry>,
     /// After how long what dead tools held is written off.
     beat: Duration,
+    /// A record is kept of what is done to the fifo.
+    recorded: bool,
     /// The next count.
     count: Option<Moment>,
     /// Others wait for what stands.
@@ -58,6 +60,7 @@ impl FifoFront {
             endpoint: Endpoint::new(Style::Fifo),
             registry: None,
             beat,
+            recorded: false,
             count: None,
             pressed: false,
             asleep: false,
@@ -110,6 +113,9 @@ impl FifoFront {
             self.endpoint.write_off(now);
         }
         if self.count.is_some_and(|when| when <= now) {
+            if !std::mem::replace(&mut self.recorded, true) {
+                self.fifo.keep_record();
+            }
             self.look()?;
             self.fifo.only_closed();
             self.count = None;

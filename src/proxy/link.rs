@@ -47,6 +47,7 @@ pub struct Link {
     hello: Hello,
     id: ClientId,
     notices: Vec<String>,
+    jobs: u32,
     granted: Option<Granted>,
     /// The command's process.
     command: Option<i32>,
@@ -81,6 +82,7 @@ impl Link {
                 hello: hello.clone(),
                 id: 0,
                 notices: Vec::new(),
+                jobs: 0,
                 granted: None,
                 command: None,
                 stopped: false,
@@ -112,7 +114,7 @@ impl Link {
                 if !wire::is_spoken(&welcome.protocol) {
                     return Err(absent(format!("it speaks protocol {:?}", welcome.protocol)));
                 }
-                (self.id, self.notices) = (welcome.id, welcome.notices);
+                (self.id, self.notices, self.jobs) = (welcome.id, welcome.notices, welcome.jobs);
                 Ok(())
             }
             Ok(Reply::Refused { why, request: true }) => Err(Handshake::No(NoLink::Refused(why))),
@@ -123,16 +125,24 @@ impl Link {
         }
     }
 
+    /// The most tokens that might be out when it came.
+    pub fn jobs(&self) -> u32 {
+        self.jobs
+    }
+
     /// What the server wants its user to know, once.
     pub fn notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Waits for the lease, as long as it takes; says why, where that is long. The error: the server is gone.
-    pub fn await_lease(&mut self) -> io::Result<Granted> {
+    /// Waits for the lease, as long as it takes; says why, where that is long. The error: the server is gone, or it was
+    /// `given_up`, which is looked at once a second and when it comes.
+    pub fn await_lease(&mut self, given_up: impl Fn() -> bool) -> io::Result<Granted> {
         self.stream.set_read_timeout(Some(TELL_WHY))?;
+        let mut told = false;
         loop {
             match self.next_reply() {
+                Ok(Reply::Granted(_)) if given_up() => return Err(io::ErrorKind::Interrupted.into()),
                 Ok(Reply::Granted(granted)) => {
                     self.granted = Some(granted);
                     self.say(&Request::Started)?;
@@ -140,13 +150,20 @@ impl Link {
                 }
                 Ok(Reply::Why { why }) => say(&format!("waiting for a job: {why}")),
                 Ok(reply) => self.take(reply),
+                Err(error) if is_timeout(&error) && given_up() => return Err(error),
                 Err(error) if is_timeout(&error) => {
-                    self.stream.set_read_timeout(None)?;
-                    self.say(&Request::Why)?;
+                    if !std::mem::replace(&mut told, true) {
+                        self.say(&Request::Why)?;
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The gate's socket.
+    pub fn socket(&self) -> &std::path::Path {
+        &self.place.socket
     }
 
     /// Waits for the first allotment, where no lease is waited for: what stands in the endpoint when the command starts is

@@ -3,14 +3,17 @@
 //! Decides nothing: the gate says how many tokens the tree may hold, the front end how that is brought about.
 
 pub mod attached;
+pub mod disks;
 mod fifo_front;
 pub mod front;
 pub mod link;
+pub mod payment;
 mod pipe_front;
 pub mod signals;
 pub mod source;
 pub mod upstream;
 
+use crate::policy::diskmon::State;
 use crate::policy::endpoint::Oddities;
 use crate::policy::time::Moment;
 use crate::proto::status;
@@ -55,6 +58,8 @@ pub struct Proxy {
     front: Option<Front>,
     /// Questions by SIGUSR1 that aren't answered.
     asked: u32,
+    /// The command was told to end, for want of disk space.
+    halted: bool,
 }
 
 impl Proxy {
@@ -72,7 +77,7 @@ impl Proxy {
             front.register(poll.registry())?;
         }
         source.register(poll.registry(), clock.now())?;
-        let mut proxy = Proxy { clock, poll, desk, source, front, asked: 0 };
+        let mut proxy = Proxy { clock, poll, desk, source, front, asked: 0, halted: false };
         proxy.settle(clock.now());
         Ok(proxy)
     }
@@ -111,6 +116,9 @@ impl Proxy {
                 match event.token() {
                     token::SIGNAL => {
                         if let Some(status) = self.attend(child, now)? {
+                            if self.halted {
+                                self.desk.sweep(child, self.clock);
+                            }
                             return Ok(status);
                         }
                     }
@@ -125,11 +133,19 @@ impl Proxy {
             }
             if let Some(front) = &mut self.front {
                 front.pass(now)?;
+                if self.source.is_due_above(now) {
+                    // What seems to stand there is about to go back above: it may have been taken since the last count.
+                    front.look()?;
+                }
             }
             self.settle(now);
             if self.source.deadline().is_some_and(|when| when <= now) {
                 self.source.pass(now);
                 self.settle(now);
+            }
+            if self.source.disk_state() == State::Halted && !self.halted {
+                self.halted = true;
+                child.terminate();
             }
             self.tell(now);
         }
@@ -200,7 +216,11 @@ impl Proxy {
             let Some((view, me)) = self.source.answer(now) else { return };
             self.asked -= 1;
             let oddities = self.front.as_ref().map_or(Oddities::default(), Front::oddities);
-            say(&status::line(&view, me, oddities));
+            let closed = match self.source.disk_state() {
+                State::Open => "",
+                State::Closed | State::Halted => ", nothing new here for want of disk space",
+            };
+            say(&(status::line(&view, me, oddities) + closed));
         }
     }
 }

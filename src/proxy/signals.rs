@@ -3,12 +3,17 @@
 //! Doesn't know tokens. The command is in our process group: what the terminal or `kill -- -PGID` sends reaches it by
 //! itself; what was sent to us alone is passed on.
 
-use crate::sys::child::{Change, Child, StopBy};
+use crate::sys::child::{self, Change, Child, StopBy};
+use crate::sys::clock::Clock;
 use crate::sys::notify::{Arrival, Kind, Signals};
 use crate::sys::witness::Witness;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::ExitStatus;
+use std::time::Duration;
+
+/// What is told to end has so long for it.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// What the loop has to know of.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +87,32 @@ impl SignalDesk {
             child.reap_orphans(self.witness.as_ref().map(Witness::pid));
         }
         Ok(change.map(|change| self.happening(change)))
+    }
+
+    /// The command was told to end, and has: what it has left running is told as well, and waited for a while. Not before, for a
+    /// make tells its own, and a second SIGTERM would kill a make that is about to delete its half-built targets.
+    pub fn sweep(&mut self, child: &Child, clock: Clock) {
+        let witness = self.witness.as_ref().map(Witness::pid);
+        let mut told = Vec::new();
+        let started = clock.now();
+        loop {
+            child.reap_orphans(witness);
+            let orphans = child::orphans(witness);
+            if orphans.is_empty() {
+                return;
+            }
+            for orphan in orphans {
+                if !told.contains(&orphan) {
+                    child::terminate(orphan);
+                    told.push(orphan);
+                }
+            }
+            let left = SWEEP.saturating_sub(clock.now().since(started));
+            if left.is_zero() || self.signals.wait(left).is_err() {
+                return;
+            }
+            while self.signals.next().is_some() {}
+        }
     }
 
     /// A stop is mirrored where our caller's shell waits for it: one by the terminal, one by a SIGTSTP that came to us as

@@ -3,10 +3,13 @@
 //! Doesn't know endpoints. When the server is gone it is brought back, or the gate becomes one's own: the build never
 //! notices.
 
+use super::disks::Disks;
 use super::link::{Link, NoLink};
+use super::payment::Payment;
 use super::token;
 use super::upstream::Upstream;
 use crate::policy::account::{Claim, ClientId, Lease, Report, Terms};
+use crate::policy::diskmon::State;
 use crate::policy::ledger::Change;
 use crate::policy::regulator::{Action, Input, Regulator, Settings};
 use crate::policy::time::Moment;
@@ -42,8 +45,13 @@ pub struct Source {
     spare: OwnGate,
     /// The jobserver that we were started below, if it isn't this gate's own.
     upstream: Option<Upstream>,
-    /// What the tree may hold of the gate's allotment.
+    /// What pays for the job in which we are.
+    payment: Option<Payment>,
+    /// What closes the gate for this tree alone.
+    disks: Option<Disks>,
+    /// What the tree may hold of the gate's allotment, and the last of it that was in force.
     may: u32,
+    may_in_force: u32,
     stopped: bool,
     registry: Option<Registry>,
     in_force: u32,
@@ -83,7 +91,10 @@ impl Source {
             gate,
             spare,
             upstream: None,
+            payment: None,
+            disks: None,
             may: 0,
+            may_in_force: 0,
             stopped: false,
             registry: None,
             in_force: 0,
@@ -95,8 +106,23 @@ impl Source {
 
     /// What it gives has to be had from that jobserver, too.
     pub fn go_through(&mut self, upstream: Upstream) {
+        self.may = upstream.lent().min(self.allowed());
         self.upstream = Some(upstream);
-        self.may = 0;
+    }
+
+    /// The job in which we are is paid for by that.
+    pub fn pay_by(&mut self, payment: Payment) {
+        self.payment = Some(payment);
+    }
+
+    /// Nothing is issued here while that says so.
+    pub fn watch(&mut self, disks: Disks) {
+        self.disks = Some(disks);
+    }
+
+    /// What the disk space lets the tree do.
+    pub fn disk_state(&self) -> State {
+        self.disks.as_ref().map_or(State::Open, Disks::state)
     }
 
     /// Tells the loop what to wait for.
@@ -120,6 +146,11 @@ impl Source {
     }
 
     fn allowed(&self) -> u32 {
+        if self.disk_state() == State::Open { self.given() } else { 0 }
+    }
+
+    /// What the gate gives.
+    fn given(&self) -> u32 {
         match &self.gate {
             _ if self.stopped => 0,
             Gate::Own { allotment, .. } => *allotment,
@@ -130,6 +161,14 @@ impl Source {
     /// Others wait for what stands here.
     pub fn is_pressed(&self) -> bool {
         matches!(&self.gate, Gate::Shared(link) if link.is_pressed())
+    }
+
+    /// The most tokens that might be out when it was asked; 0 for a gate of one's own.
+    pub fn jobs_of_others(&self) -> u32 {
+        match &self.gate {
+            Gate::Own { .. } => 0,
+            Gate::Shared(link) => link.jobs(),
+        }
     }
 
     /// What was leased.
@@ -164,9 +203,11 @@ impl Source {
 
     /// How the endpoint stands: what is in force of what `allotment` said, and what is held.
     pub fn report(&mut self, now: Moment, in_force: u32, held: u32) {
-        let allowed = self.allowed();
-        // For the gate all that it gave counts: what isn't taken above is left standing here.
-        let in_force = if self.upstream.is_some() && in_force <= allowed { allowed } else { in_force };
+        self.may_in_force = in_force;
+        let given = self.given();
+        // For the gate all that it gave counts: what isn't taken above, or may not be, is left standing here.
+        let is_bounded = self.upstream.is_some() || self.disk_state() != State::Open;
+        let in_force = if is_bounded && in_force <= given { given } else { in_force };
         match &mut self.gate {
             Gate::Own { serial, obeyed, .. } => *obeyed = *serial,
             Gate::Shared(link) => link.obeyed(),
@@ -178,7 +219,9 @@ impl Source {
     fn settle_above(&mut self, now: Moment, held: u32) {
         let allowed = self.allowed();
         if let Some(upstream) = &mut self.upstream {
-            self.may = upstream.settle(now, allowed, held);
+            // What a stopped tree holds isn't made use of; it is had again when that goes on.
+            let held = if self.stopped { 0 } else { held };
+            self.may = upstream.settle(now, allowed, self.may_in_force, held);
         }
     }
 
@@ -213,6 +256,9 @@ impl Source {
     /// Job control stopped the tree, or lets it go on.
     pub fn stop(&mut self, now: Moment, stopped: bool) {
         self.stopped = stopped;
+        if let Some(payment) = &mut self.payment {
+            payment.stop(stopped);
+        }
         match &mut self.gate {
             Gate::Own { regulator, .. } => {
                 regulator.handle(now, if stopped { Input::Stopped(ME) } else { Input::Continued(ME) });
@@ -237,6 +283,12 @@ impl Source {
             }
             Gate::Shared(_) => {}
         }
+        if let Some(payment) = &mut self.payment {
+            payment.pass(now);
+        }
+        if let Some(disks) = &mut self.disks {
+            disks.pass(now);
+        }
         self.pass_on(now, self.in_force, self.held);
         self.settle_above(now, self.held);
     }
@@ -248,7 +300,14 @@ impl Source {
             Gate::Shared(link) => link.deadline(),
         };
         let above = self.upstream.as_ref().and_then(Upstream::deadline);
-        [gate, above].into_iter().flatten().min()
+        let payment = self.payment.as_ref().and_then(Payment::deadline);
+        let disks = self.disks.as_ref().and_then(Disks::deadline);
+        [gate, above, payment, disks].into_iter().flatten().min()
+    }
+
+    /// What the jobserver above gave is looked at anew: by then what is held is to be known.
+    pub fn is_due_above(&self, now: Moment) -> bool {
+        self.upstream.as_ref().and_then(Upstream::deadline).is_some_and(|when| when <= now)
     }
 
     /// Asks how things stand: `answer` has it, at once or later.
