@@ -22,12 +22,18 @@ pub enum Command {
     Exec(ExecArgs),
     /// Print exports that bring a shell or a CI script into the gate
     Env(EnvArgs),
+    /// Serve the tree of a process that is about to build, and print its variables
+    Attach(AttachArgs),
     /// Serve the shared gate in the foreground
     Serve(ServeArgs),
     /// Tell how the gate stands, why it is held, and who holds what
     Status(StatusArgs),
     /// Change the running gate
     Set(SetArgs),
+    /// Install what stands for make and ninja on PATH, and print its folder
+    Shims,
+    /// Look for what would keep a build on this machine out of the gate
+    Doctor(DoctorArgs),
 }
 
 /// What a gate is set to.
@@ -63,15 +69,15 @@ pub struct GateArgs {
 }
 
 /// `jobgate run`
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     args_override_self = true,
     after_help = "\
 Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
 nothing was started; 126: the command can't be run; 127: it wasn't found.
 SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
-Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY} and BB_HEARTBEAT_EVENT stand in for the
-options (bitbake's names and units); JOBGATE_LOG=debug tells more."
+Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY}, BB_HEARTBEAT_EVENT and
+BB_DISKMON_DIRS stand in for the options (bitbake's names and units), BB_DISKMON_WARNINTERVAL goes with the last; JOBGATE_LOG=debug tells more."
 )]
 pub struct RunArgs {
     #[command(flatten)]
@@ -88,9 +94,15 @@ pub struct RunArgs {
     /// What status calls this run [default: the command]
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
+    /// Warn, start nothing new, or end the build while less than that is free in a directory (bitbake's BB_DISKMON_DIRS)
+    #[arg(long, value_name = "WARN|STOPTASKS|HALT,DIR,MINSPACE[,MININODES]")]
+    pub diskmon: Vec<String>,
     /// A gate of its own, shared with nobody
     #[arg(long)]
     pub private: bool,
+    /// Leave PATH as it is: tools below that are told another -j, or know no jobserver, run as they would
+    #[arg(long)]
+    pub no_shims: bool,
     /// The gate's socket [default: the host's gate, else the user's own, started on demand]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -164,6 +176,40 @@ pub struct EnvArgs {
     pub socket: Option<PathBuf>,
 }
 
+/// `jobgate attach`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Waits for a lease, leaves a proxy in the background that serves until the process ends, and prints one JSON object: the
+variables for the process. Where no shared gate can be had it fails. bitbake's tasks are attached so."
+)]
+pub struct AttachArgs {
+    #[command(flatten)]
+    pub gate: GateArgs,
+    /// The process
+    #[arg(long, value_name = "PID")]
+    pub pid: i32,
+    /// How many tokens to hold for it, instead of an endpoint: a number, or the least and the most
+    #[arg(short = 'n', long = "tokens", value_name = "N|MIN-MAX", allow_hyphen_values = true)]
+    pub tokens: Option<String>,
+    /// The process whose job pays where it can: the one that asked for the build
+    #[arg(long, value_name = "PID")]
+    pub lender: Option<i32>,
+    /// It is a build whose tasks are attached one by one: it has wishes, and takes nothing
+    #[arg(long, conflicts_with_all = ["tokens", "lender"])]
+    pub build: bool,
+    /// At most so many of the jobs
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub cap: Option<String>,
+    /// What status calls it [default: the process's name]
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// The gate's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
 /// `jobgate serve`
 #[derive(Debug, clap::Args)]
 #[command(
@@ -222,4 +268,25 @@ pub struct SetArgs {
     /// What to change
     #[arg(required = true, value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+}
+
+/// `jobgate doctor`
+#[derive(Debug, clap::Args)]
+#[command(
+    args_override_self = true,
+    after_help = "\
+Looks at the kernel's pressure files and limits, the tools, the variables, the makefile in this folder, and the gate's
+socket; says of each thing that is wrong what to do.
+Exit status: 0 nothing was found, 1 something was, 125 jobgate itself failed."
+)]
+pub struct DoctorArgs {
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where pressure/cpu, io and memory, and the kernel's settings below sys/fs, are read [default: /proc]
+    #[arg(long, value_name = "DIR")]
+    pub proc: Option<PathBuf>,
+    /// The gate's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }

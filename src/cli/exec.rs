@@ -10,7 +10,7 @@ use crate::policy::gate::Hold;
 use crate::policy::regulator::Settings;
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::proto::values;
-use crate::proto::wire::{Hello, LeaseAsked};
+use crate::proto::wire::{EXEC, Hello, LeaseAsked};
 use crate::proxy::link::Link;
 use crate::proxy::signals::SignalDesk;
 use crate::proxy::source::{OwnGate, Source};
@@ -33,7 +33,7 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
     let weight = args.weight.as_deref().map(|weight| values::count("--weight", weight)).transpose()?;
     let hello = Hello {
         label: gate::label(args.label.as_deref(), &given.program, &given.args),
-        style: "exec".to_owned(),
+        style: EXEC.to_owned(),
         lease: LeaseAsked::Wait { min, max },
         weight,
         max_wait_s: max_wait.map(|wait| wait.as_secs_f64()),
@@ -41,8 +41,8 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
     };
     let named = gate::named(args.socket.as_deref());
     let variables = |tokens: u32| vec![(TOKENS, tokens.to_string().into())];
-    let link: Link = match gate::connect(named.as_deref(), hello, gate::PATIENCE) {
-        Ok(link) => gate::await_lease(link)?,
+    let link: Link = match gate::connect(named.as_deref(), true, hello, gate::PATIENCE) {
+        Ok(link) => gate::await_lease(link, || false)?,
         Err(NoGate::Failure(failure)) => return Err(failure),
         Err(NoGate::Absent(why)) => {
             say(&format!("no shared gate to be had ({why}); the command runs without it"));
@@ -53,7 +53,7 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
     let clock = Clock::start();
     let served = SignalDesk::open().map_err(Unserved::NoGate).and_then(|desk| {
         let source = Source::shared(link, spare(tokens));
-        launch::serve(clock, desk, source, None, &given, &variables(tokens), original)
+        launch::serve(clock, desk, source, None, &given, &variables(tokens), None, original)
     });
     launch::end(served, &given, original)
 }

@@ -36,8 +36,14 @@ pub enum NoGate {
     Absent(String),
 }
 
-/// Connects to the gate that was named, or to the first that can be had, and says hello.
-pub fn connect(named: Option<&Path>, mut hello: Hello, patience: Duration) -> Result<Link, NoGate> {
+/// Connects to the gate that was named, or to the first that can be had, and says hello. `may_start`: one is started where there
+/// is none.
+pub fn connect(
+    named: Option<&Path>,
+    may_start: bool,
+    mut hello: Hello,
+    patience: Duration,
+) -> Result<Link, NoGate> {
     hello.protocol = PROTOCOL.to_owned();
     hello.version = env!("CARGO_PKG_VERSION").to_owned();
     hello.pid = std::process::id() as i32;
@@ -46,7 +52,8 @@ pub fn connect(named: Option<&Path>, mut hello: Hello, patience: Duration) -> Re
     let places = places
         .map_err(|why| if named.is_some() { NoGate::Failure(Failure(why)) } else { NoGate::Absent(why) })?;
     let mut absent = Vec::new();
-    for place in places {
+    for mut place in places {
+        place.may_start &= may_start;
         match Link::open(&place, hello.clone(), patience) {
             Ok(link) => return Ok(link),
             Err(NoLink::Refused(why)) => return Err(NoGate::Failure(Failure(why))),
@@ -89,11 +96,12 @@ pub fn label(given: Option<&str>, program: &OsStr, args: &[std::ffi::OsString]) 
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ").chars().take(40).collect()
 }
 
-/// Waits for the lease; a gate that is gone meanwhile is found anew, and waited for anew.
-pub fn await_lease(mut link: Link) -> Result<Link, Failure> {
+/// Waits for the lease; a gate that is gone meanwhile is found anew, and waited for anew. `given_up`: nobody needs it any more.
+pub fn await_lease(mut link: Link, given_up: impl Fn() -> bool) -> Result<Link, Failure> {
     loop {
-        match link.await_lease() {
+        match link.await_lease(&given_up) {
             Ok(_) => return Ok(link),
+            Err(_) if given_up() => return Err(Failure("who asked for it has ended".to_owned())),
             Err(error) => {
                 log::info!("the gate is gone: {error}");
                 link = link.start_over().map_err(|no| match no {

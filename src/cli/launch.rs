@@ -2,7 +2,8 @@
 //!
 //! Doesn't know where the gate comes from.
 
-use super::Failure;
+use super::{Failure, around};
+use crate::proto::tree::Tree;
 use crate::proxy::Proxy;
 use crate::proxy::front::Front;
 use crate::proxy::signals::SignalDesk;
@@ -11,7 +12,8 @@ use crate::sys::child::{self, CommandLine};
 use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
 use crate::sys::say::say;
-use crate::sys::tools;
+use crate::sys::tree_file::TreeFile;
+use crate::sys::{ancestors, folder, tools};
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitStatus;
@@ -28,7 +30,7 @@ pub enum Unserved {
 pub fn command_line(words: &[OsString], example: &str) -> Result<CommandLine, Failure> {
     match words.split_first() {
         Some((program, rest)) if !program.is_empty() => {
-            Ok(CommandLine { program: program.clone(), args: rest.to_vec() })
+            Ok(CommandLine { program: program.clone(), file: None, args: rest.to_vec() })
         }
         Some(_) | None => Err(Failure(format!("there is no command to run: give one, as in '{example}'"))),
     }
@@ -46,7 +48,40 @@ pub fn become_command(command: &CommandLine, variables: &[(&str, OsString)], ori
     fail_to_start(command, &child::become_command(command, variables, original))
 }
 
+/// What is written down of the tree while it is served.
+pub struct Written {
+    file: TreeFile,
+    tree: Tree,
+}
+
+impl Written {
+    /// Writes it down; `None` where there is no place: then those below do without.
+    pub fn new(mut tree: Tree) -> Option<Written> {
+        tree.proxy = std::process::id() as i32;
+        if tree.anchor == 0 {
+            tree.anchor = tree.proxy;
+        }
+        tree.anchor_start = ancestors::start_of(tree.anchor)?;
+        let file = TreeFile::create(&folder::own_folder().ok()?, tree.anchor).ok()?;
+        file.write(&tree.text()).ok()?;
+        Some(Written { file, tree })
+    }
+
+    /// By which it is found.
+    pub fn variable(&self) -> (&'static str, OsString) {
+        (around::TREE, self.file.path().into())
+    }
+
+    fn started(&mut self, command: i32) {
+        self.tree.command = command;
+        if let Err(error) = self.file.write(&self.tree.text()) {
+            log::warn!("{}: {error}", self.file.path().display());
+        }
+    }
+}
+
 /// Starts the command, serves it until it ends, and gives its status.
+#[allow(clippy::too_many_arguments, reason = "all that a command is served with")]
 pub fn serve(
     clock: Clock,
     desk: SignalDesk,
@@ -54,6 +89,7 @@ pub fn serve(
     front: Option<Front>,
     command: &CommandLine,
     variables: &[(&str, OsString)],
+    written: Option<Written>,
     original: &Original,
 ) -> Result<ExitStatus, Unserved> {
     let mut proxy = Proxy::new(clock, desk, source, front).map_err(Unserved::NoGate)?;
@@ -61,10 +97,14 @@ pub fn serve(
         Ok(child) => child,
         Err(error) if child::is_shortage(&error) => return Err(Unserved::NoGate(error)),
         Err(error) => {
-            drop(proxy);
+            drop((proxy, written));
             fail_to_start(command, &error)
         }
     };
+    let mut written = written;
+    if let Some(written) = &mut written {
+        written.started(child.pid());
+    }
     let status = proxy.serve(&child).or_else(|error| {
         say(&format!("the gate is lost ({error}); the build goes on with the jobs it has"));
         child.wait()

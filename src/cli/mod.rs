@@ -5,18 +5,26 @@
 mod args;
 mod around;
 mod ask;
+mod attach;
+mod bitbake;
+mod disks;
+mod doctor;
 mod env;
 mod exec;
 mod gate;
+mod guest;
 mod launch;
+mod listed;
 mod run;
 mod serve;
 mod settings;
+mod shim;
 mod style;
 mod table;
 
 use crate::sys::notify::Original;
 use crate::sys::say::say;
+use crate::sys::shims;
 use clap::Parser;
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
@@ -40,6 +48,9 @@ impl From<String> for Failure {
 pub fn main() -> ! {
     // Without its own signal mask a command can't be started as its caller meant.
     let original = Original::read().unwrap_or_else(|error| fail(&format!("no signal mask: {error}")));
+    if let Some(name) = shims::called_as() {
+        shim::main(&name, &original);
+    }
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => refuse(&error),
@@ -49,9 +60,12 @@ pub fn main() -> ! {
         Command::Run(args) => run::run(args, &original).map(|never| match never {}),
         Command::Exec(args) => exec::exec(&args, &original).map(|never| match never {}),
         Command::Env(args) => env::env(&args),
+        Command::Attach(args) => attach::attach(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Status(args) => ask::status(&args),
         Command::Set(args) => ask::set(&args),
+        Command::Shims => shim::tell_folder(),
+        Command::Doctor(args) => doctor::doctor(&args),
     };
     match done {
         Ok(()) => std::process::exit(0),

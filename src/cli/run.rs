@@ -4,19 +4,23 @@
 
 use super::args::{GateArgs, RunArgs};
 use super::gate::{self, NoGate};
-use super::launch::{self, Unserved};
-use super::settings::{GateWishes, Wishes};
+use super::guest::{self, Guest};
+use super::launch::{self, Unserved, Written};
+use super::settings::{GateWishes, StyleWish, Wishes};
 use super::style::{self, Choice};
-use super::{Failure, around};
+use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
 use crate::policy::gate::Hold;
 use crate::policy::pressure::PerResource;
 use crate::policy::regulator::Settings;
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
-use crate::proto::argv::{self, Stripped, Tool};
-use crate::proto::makeflags::{self, Auth};
+use crate::policy::time::Moment;
+use crate::proto::argv::{self, NumberOption, Stripped, Tool};
+use crate::proto::makeflags;
+use crate::proto::tree::Tree;
 use crate::proto::values::MOST_JOBS;
-use crate::proto::wire::{Hello, LeaseAsked};
+use crate::proto::wire::{HELD, Hello, LeaseAsked};
+use crate::proxy::disks::Disks;
 use crate::proxy::front::Front;
 use crate::proxy::signals::SignalDesk;
 use crate::proxy::source::{OwnGate, Source};
@@ -26,9 +30,11 @@ use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
 use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
+use crate::sys::{shims, tools};
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -43,30 +49,107 @@ pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
     let plan = Plan::new(&args, &given, wishes);
     if plan.joins_what_is_around {
         // The endpoint that we were started below is the tool's, too: nobody need stand between.
-        launch::become_command(&plan.command(&[], None), &[], original);
+        if plan.shape.tool == Tool::Other {
+            launch::become_command(&given, &[], original);
+        }
+        let given = CommandLine { file: plan.command.file.clone(), ..given };
+        let most = [plan.shape.cap, plan.wishes.gate.jobs].into_iter().flatten().min();
+        guest::join(Guest::new(given, plan.shape.tool, None, most), plan.around, original);
     }
-    let source = plan.source(&args)?;
-    let served = plan.serve(source, original);
+    let source = match plan.find_gate(&args)? {
+        Found::Shared(source) => Some(*source),
+        Found::None(why) => {
+            why.inspect(|why| say(&format!("no shared gate to be had ({why}); this run has its own")));
+            None
+        }
+    };
+    let served =
+        if plan.shape.choice.joins { plan.serve(source, original) } else { plan.hold(source, original) };
     launch::end(served, &given, original)
+}
+
+/// A tool outside of every tree: a run of its own where a gate runs, and else what it would be without us.
+pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> ! {
+    let (command, cap) = guest.stripped();
+    let args = RunArgs::default();
+    let plan = Plan {
+        shape: Shape { tool: guest.tool, choice: guest.choice(), cap, number: guest.number() },
+        command,
+        wishes: Wishes {
+            gate: GateWishes::default(),
+            cap: None,
+            weight: None,
+            style: StyleWish::Auto,
+            diskmon: None,
+        },
+        is_interactive: false,
+        proc_root: PathBuf::from("/proc"),
+        socket: None,
+        around,
+        joins_what_is_around: false,
+        may_start: false,
+        // It may have been called by a path that a build tree has stored: what it starts finds tools by PATH.
+        shims: shims_folder(),
+    };
+    match plan.find_gate(&args) {
+        Ok(Found::Shared(source)) => {
+            let source = Some(*source);
+            let joins = plan.shape.choice.joins;
+            let served = if joins { plan.serve(source, original) } else { plan.hold(source, original) };
+            match launch::end(served, &guest.given, original) {
+                Ok(never) => match never {},
+                Err(Failure(sentence)) => super::fail(&sentence),
+            }
+        }
+        // What it is inside of holds a token for it, and nobody could give it another.
+        Ok(Found::None(_)) | Err(_) if around::is_held() => guest::join_alone(&guest, original),
+        Ok(Found::None(_)) | Err(_) => launch::become_command(&guest.given, &[], original),
+    }
+}
+
+/// What the gate has to know of a tool to serve it.
+pub struct Shape {
+    pub tool: Tool,
+    pub choice: Choice,
+    /// The most jobs that it may have, as its command and its variables say.
+    pub cap: Option<u32>,
+    /// How it is told its number of jobs, where it knows no jobserver.
+    pub number: NumberOption,
+}
+
+impl Shape {
+    /// ninja up to 1.13.2 looks for tokens only when a job of its own ends; anybody may start one.
+    pub fn patience(&self) -> Duration {
+        match (self.tool, self.choice.style) {
+            (Tool::Make | Tool::Cargo, _) | (Tool::Other, Style::Pipe) => gate::PATIENCE,
+            (Tool::Ninja, _) | (Tool::Other, Style::Fifo) => gate::LONG_PATIENCE,
+        }
+    }
+}
+
+enum Found {
+    Shared(Box<Source>),
+    /// Why, where one was looked for.
+    None(Option<String>),
 }
 
 /// What is to be run, and how.
 struct Plan {
     wishes: Wishes,
-    tool: Tool,
-    program: OsString,
-    /// The tool's arguments, without those that leave the pool.
-    args: Vec<OsString>,
-    /// The most jobs that this run may have, as its command and its variables say.
-    cap: Option<u32>,
-    choice: Choice,
-    /// Somebody sits at a shell: it waits for no job, its tools do.
+    shape: Shape,
+    /// Without the arguments that leave the pool.
+    command: CommandLine,
+    /// Somebody sits at a shell, or it is bitbake: it waits for no job, its tools do, and its tasks.
     is_interactive: bool,
     proc_root: PathBuf,
     /// The gate that was named.
     socket: Option<PathBuf>,
     around: around::Around,
     joins_what_is_around: bool,
+    /// A gate is started where there is none.
+    may_start: bool,
+    /// What is to be first on PATH.
+    shims: Option<PathBuf>,
 }
 
 impl Plan {
@@ -83,15 +166,20 @@ impl Plan {
         // As for the tool itself, its command line comes before the environment.
         let cap = [wishes.cap, cap.or(flags_cap)].into_iter().flatten().min();
         let choice = style::choose(wishes.style, tool, &given.program);
-        let joins_what_is_around =
-            says_nothing(args) && cap.is_none() && around.suits(tool, choice, wishes.style);
+        let knows_tool = tool != Tool::Other;
+        // Who asks for nothing but a number of jobs has that from the endpoint around it; so has what knows no jobserver.
+        let is_guest = around.is_ours()
+            && says_nothing(args)
+            && (knows_tool || (cap.is_none() && wishes.gate.jobs.is_none()));
+        let joins_what_is_around = is_guest || (around.is_any() && !choice.joins);
+        let shims = if args.no_shims { None } else { shims_folder() };
         Plan {
-            tool,
-            program: given.program.clone(),
-            args: left,
-            cap,
-            choice,
-            is_interactive: super::is_interactive(&given.program, &given.args),
+            shape: Shape { tool, choice, cap, number: NumberOption::dash_j() },
+            command: CommandLine { args: left, file: real_file(tool, &given.program), ..given.clone() },
+            may_start: true,
+            shims,
+            is_interactive: super::is_interactive(&given.program, &given.args)
+                || super::bitbake::is_bitbake(&given.program),
             proc_root: args.gate.proc.clone().unwrap_or_else(|| PathBuf::from("/proc")),
             socket: args.socket.clone(),
             around,
@@ -100,33 +188,25 @@ impl Plan {
         }
     }
 
-    fn command(&self, first: &[OsString], last: Option<OsString>) -> CommandLine {
-        let args = first.iter().cloned().chain(self.args.iter().cloned()).chain(last);
-        CommandLine { program: self.program.clone(), args: args.collect() }
-    }
-
     /// Where tokens come from: the shared gate, or one of our own.
-    fn source(&self, args: &RunArgs) -> Result<Option<Source>, Failure> {
+    fn find_gate(&self, args: &RunArgs) -> Result<Found, Failure> {
         let is_private = args.private || args.gate.proc.is_some() || self.around.is_private();
         if is_private {
-            return Ok(None);
+            return Ok(Found::None(None));
         }
         let named = gate::named(args.socket.as_deref());
-        match gate::connect(named.as_deref(), self.hello(args), self.patience()) {
+        match gate::connect(named.as_deref(), self.may_start, self.hello(args), self.shape.patience()) {
             Ok(mut link) => {
                 link.notices().iter().for_each(|notice| say(notice));
                 if let LeaseAsked::Wait { .. } = self.lease() {
-                    link = gate::await_lease(link)?;
+                    link = gate::await_lease(link, || false)?;
                 } else if let Err(error) = link.await_allotment() {
                     log::info!("the gate is gone: {error}");
                 }
-                Ok(Some(Source::shared(link, self.own_gate())))
+                Ok(Found::Shared(Box::new(Source::shared(link, self.own_gate()))))
             }
             Err(NoGate::Failure(failure)) => Err(failure),
-            Err(NoGate::Absent(why)) => {
-                say(&format!("no shared gate to be had ({why}); this run has its own"));
-                Ok(None)
-            }
+            Err(NoGate::Absent(why)) => Ok(Found::None(Some(why))),
         }
     }
 
@@ -136,33 +216,28 @@ impl Plan {
         } else if self.around.is_foreign() {
             // The slot that we were started with is paid for there.
             LeaseAsked::Counted
-        } else {
+        } else if self.shape.choice.joins {
             LeaseAsked::Wait { min: 1, max: 1 }
+        } else {
+            LeaseAsked::Wait { min: 1, max: self.own_settings().jobs }
         }
     }
 
     fn hello(&self, args: &RunArgs) -> Hello {
         Hello {
-            label: gate::label(args.label.as_deref(), &self.program, &self.args),
-            style: match self.choice.style {
+            label: gate::label(args.label.as_deref(), &self.command.program, &self.command.args),
+            style: match self.shape.choice.style {
+                _ if !self.shape.choice.joins => HELD.to_owned(),
                 Style::Pipe => "pipe".to_owned(),
                 Style::Fifo => "fifo".to_owned(),
             },
             lease: self.lease(),
-            cap: self.cap,
+            cap: self.shape.cap,
             weight: self.wishes.weight,
             max_wait_s: self.wishes.gate.max_wait.map(|wait| wait.as_secs_f64()),
             wishes: self.wishes.gate.said(),
             idle: self.is_interactive,
             ..Hello::default()
-        }
-    }
-
-    /// ninja up to 1.13.2 looks for tokens only when a job of its own ends; anybody may start one.
-    fn patience(&self) -> Duration {
-        match (self.tool, self.choice.style) {
-            (Tool::Make | Tool::Cargo, _) | (Tool::Other, Style::Pipe) => gate::PATIENCE,
-            (Tool::Ninja, _) | (Tool::Other, Style::Fifo) => gate::LONG_PATIENCE,
         }
     }
 
@@ -178,10 +253,10 @@ impl Plan {
         let wishes = &self.wishes.gate;
         let cpus = usable_cpus();
         // Where the endpoint around us bounds the jobs, nothing else need.
-        let is_bounded = self.around.is_private() && self.choice.joins;
+        let is_bounded = self.around.is_private() && self.shape.choice.joins;
         let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { cpus });
         Settings {
-            jobs: self.cap.map_or(jobs, |cap| cap.min(jobs)).max(1),
+            jobs: self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1),
             cpus,
             thresholds: wishes.thresholds,
             hold: wishes.hold.unwrap_or(Hold::All),
@@ -189,56 +264,105 @@ impl Plan {
         }
     }
 
-    /// Puts the endpoint together, starts the command and serves it. Everything that must be dropped before we end, or
-    /// become the command, is in here: the witness, the endpoint.
+    fn watch_disks(&self, source: &mut Source, now: Moment) {
+        if let Some(monitor) = &self.wishes.diskmon {
+            source.watch(Disks::new(monitor, self.own_settings().heartbeat, now));
+        }
+    }
+
+    /// Puts the endpoint together, starts the command and serves it.
     fn serve(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
         let clock = Clock::start();
         // What the jobserver above has to be asked for can't be had from the shared gate alone.
         let is_private = source.is_none() || self.around.is_foreign();
         let mut source = source.unwrap_or_else(|| Source::own(self.own_gate(), clock.now()));
         if let Some(foreign) = self.around.open_foreign() {
-            source.go_through(Upstream::new(foreign, self.patience()));
+            source.go_through(Upstream::new(foreign, self.shape.patience()));
         }
-        let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
-        let front = open_front(self.choice.style, self.tool).map_err(Unserved::NoGate)?;
-        let auth = front.auth(self.choice.old_make);
-        let mut variables = variables(&auth, is_private);
+        self.watch_disks(&mut source, clock.now());
         // What is named here is the gate of all that runs below.
+        let socket = self.socket.clone();
+        let jobs =
+            self.own_settings().jobs.max(source.jobs_of_others()).min(self.shape.cap.unwrap_or(MOST_JOBS));
+        let tree = Tree {
+            jobs,
+            is_private,
+            is_paid: !self.is_interactive,
+            lends: self.shape.tool == Tool::Other,
+            socket: socket.clone(),
+            ..Tree::default()
+        };
+        let mut variables: Vec<_> = socket.map(|socket| (gate::SOCKET, socket.into())).into_iter().collect();
+        if let Some(path) = self.shims.as_deref().and_then(shims::path_with) {
+            variables.push(("PATH", path));
+        }
+        serve_tree(clock, source, &self.shape, &self.command, tree, variables, original)
+    }
+
+    /// A tool that knows no jobserver: as many jobs as tokens are held for it until it ends.
+    fn hold(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
+        let clock = Clock::start();
+        let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
+        let tokens = source.as_ref().map_or(self.own_settings().jobs, |source| source.granted().tokens);
+        let mut source = source.unwrap_or_else(|| Source::own(self.own_gate(), clock.now()));
+        self.watch_disks(&mut source, clock.now());
+        let mut command = self.command.clone();
+        command.args.splice(0..0, self.shape.number.fill(tokens.max(1)));
+        let mut variables: Vec<_> =
+            vec![(gate::INSIDE, OsString::from("1")), (around::TREE, OsString::new())];
         variables.extend(self.socket.clone().map(|socket| (gate::SOCKET, socket.into())));
-        let own_number =
-            (!self.choice.joins).then(|| OsString::from(format!("-j{}", self.own_settings().jobs)));
-        let command = self.command(own_number.as_slice(), None);
-        log::debug!("{:?}, {variables:?}, {command:?}", self.choice);
-        launch::serve(clock, desk, source, Some(front), &command, &variables, original)
+        if let Some(path) = self.shims.as_deref().and_then(shims::path_with) {
+            variables.push(("PATH", path));
+        }
+        launch::serve(clock, desk, source, None, &command, &variables, None, original)
     }
 }
 
-/// Nothing was asked for but the command.
+/// Serves a command below an endpoint of its own. Everything that must be dropped before we end, or become the command, is in
+/// here: the witness, the endpoint.
+pub fn serve_tree(
+    clock: Clock,
+    source: Source,
+    shape: &Shape,
+    command: &CommandLine,
+    mut tree: Tree,
+    mut variables: Vec<(&'static str, OsString)>,
+    original: &Original,
+) -> Result<ExitStatus, Unserved> {
+    let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
+    let front = open_front(shape.choice.style, shape.tool).map_err(Unserved::NoGate)?;
+    let auth = front.auth(shape.choice.old_make);
+    tree.auth = around::name(&auth).to_string_lossy().into_owned();
+    tree.old_make = shape.choice.old_make;
+    variables.extend(around::variables(&auth, tree.is_private));
+    let written = Written::new(tree);
+    // One that the variables of our caller name is another's.
+    let named = written.as_ref().map_or_else(|| (around::TREE, OsString::new()), Written::variable);
+    variables.push(named);
+    log::debug!("{:?}, {variables:?}, {command:?}", shape.choice);
+    launch::serve(clock, desk, source, Some(front), command, &variables, written, original)
+}
+
+/// What stands for the tools below, put there where it is missing.
+fn shims_folder() -> Option<PathBuf> {
+    shims::install(&listed::names()).inspect_err(|error| log::info!("no shims: {error}")).ok()
+}
+
+/// The tool itself, where PATH has its shim first.
+fn real_file(tool: Tool, program: &OsStr) -> Option<PathBuf> {
+    if tool == Tool::Other || program.as_bytes().contains(&b'/') {
+        return None;
+    }
+    tools::resolve(program)
+}
+
+/// Nothing was asked for but the command and a number of jobs.
 fn says_nothing(args: &RunArgs) -> bool {
-    let GateArgs { jobs, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, proc } = &args.gate;
-    let texts = [jobs, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait];
-    let own = [&args.style, &args.cap, &args.weight, &args.label];
+    let GateArgs { jobs: _, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, proc } = &args.gate;
+    let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait];
+    let own = [&args.style, &args.weight];
     let none = texts.iter().chain(&own).all(|text| text.is_none());
-    none && proc.is_none() && !args.private && args.socket.is_none()
-}
-
-/// The variables by which a tree finds its endpoint, and by which a jobgate below knows where it is.
-pub fn variables(auth: &Auth, is_private: bool) -> Vec<(&'static str, OsString)> {
-    let flags = makeflags::compose(auth, std::env::var_os("MAKEFLAGS").as_deref()).value;
-    // cargo prefers a variable of its own to MAKEFLAGS.
-    let mut variables = vec![
-        ("CARGO_MAKEFLAGS", flags.clone()),
-        ("MAKEFLAGS", flags),
-        (around::AUTH, around::name(auth)),
-        (gate::INSIDE, "1".into()),
-    ];
-    if is_private || std::env::var_os(around::PRIVATE).is_some() {
-        variables.push((around::PRIVATE, if is_private { "1" } else { "" }.into()));
-    }
-    if let Some(value) = std::env::var_os("GNUMAKEFLAGS") {
-        variables.push(("GNUMAKEFLAGS", makeflags::strip(&value).value));
-    }
-    variables
+    none && proc.is_none() && args.diskmon.is_empty() && !args.private && args.socket.is_none()
 }
 
 /// Sees that the pressure that is watched can be read. Where the kernel has none nothing is watched, and it is said once; a

@@ -18,8 +18,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the host's configuration lies.
-const CONFIG: &str = "/etc/jobgate.toml";
+use super::listed::OF_THE_HOST as CONFIG;
 
 /// Serves until it is ended.
 pub fn serve(args: &ServeArgs) -> Result<(), Failure> {

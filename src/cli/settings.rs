@@ -2,10 +2,11 @@
 //!
 //! Doesn't read the environment itself: it is given a function that does.
 
-use super::Failure;
 use super::args::{GateArgs, RunArgs};
+use super::{Failure, disks};
 use crate::policy::gate::{Hold, Threshold, Thresholds};
 use crate::policy::pressure::{PerResource, Resource};
+use crate::proto::diskmon::Monitor;
 use crate::proto::status::hold_name;
 use crate::proto::values;
 use crate::proto::wire::WishesSaid;
@@ -41,6 +42,8 @@ pub struct Wishes {
     pub cap: Option<u32>,
     pub weight: Option<u32>,
     pub style: StyleWish,
+    /// What the disk space monitor is to watch.
+    pub diskmon: Option<Monitor>,
 }
 
 impl GateWishes {
@@ -91,8 +94,11 @@ impl GateWishes {
 impl Wishes {
     /// Reads them; options come before variables.
     pub fn read(args: &RunArgs, variable: impl Fn(&str) -> Option<OsString>) -> Result<Wishes, Failure> {
+        let mut gate = GateWishes::read(&args.gate, &variable)?;
+        let diskmon = disks::read(&args.diskmon, &variable, &mut gate.warnings)?;
         Ok(Wishes {
-            gate: GateWishes::read(&args.gate, variable)?,
+            gate,
+            diskmon,
             cap: args.cap.as_deref().map(|cap| values::count("--cap", cap)).transpose()?,
             weight: args.weight.as_deref().map(|weight| values::count("--weight", weight)).transpose()?,
             style: read_style(args.style.as_deref())?,

@@ -6,16 +6,14 @@
 use super::settings::StyleWish;
 use crate::policy::endpoint::Style;
 use crate::proto::argv::Tool;
+use crate::proto::findings::tools::FIFO_SINCE;
 use crate::proto::text::{NinjaJoins, gnu_make_version, ninja_joins};
 use crate::sys::tools;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// GNU make knows `fifo:` from here on.
-const FIFO_SINCE: (u32, u32) = (4, 4);
-
 /// Where a make lies that a script may call by its path, or with a PATH of its own.
-const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
+pub(super) const USUAL_FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 
 /// What was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
