@@ -203,7 +203,8 @@ fn env_is_stopped_refused_and_never_waited_for() {
         return support::skipped("the system's make isn't older than 4.4");
     }
     let mut refused = shared.jobgate(&["env"]);
-    let output = finish(refused.env("PATH", support::path_with(&[&old])));
+    let output =
+        finish(refused.env("PATH", support::path_with(&[&old])).env("XDG_DATA_HOME", "/proc/nowhere"));
     assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(125), true));
     assert!(String::from_utf8_lossy(&output.stderr).contains("older than GNU make 4.4"), "{output:?}");
 }

@@ -57,6 +57,16 @@ fn expected(rows: &[(&str, u32)]) -> BTreeMap<String, u32> {
     rows.iter().map(|&(name, mode)| (name.to_owned(), mode)).collect()
 }
 
+/// These, and the folder of shims below the prefix.
+fn with_shims(rows: &[(&str, u32)], prefix: &str) -> BTreeMap<String, u32> {
+    let names = [".jobgate", "bitbake", "make", "gmake", "ninja", "ninja-build", "samu"];
+    let mode = |name: &str| if name.starts_with('.') { 0o755 } else { 0o777 }; // links
+    let shims = names.map(|name| (format!("{prefix}/lib/jobgate/shims/{name}"), mode(name)));
+    let layer = ["conf/layer.conf", "conf/jobgate.conf", "classes/jobgate.bbclass", "lib/jobgate_bitbake.py"];
+    let layer = layer.map(|name| (format!("{prefix}/lib/jobgate/bitbake-layer/{name}"), 0o644));
+    expected(rows).into_iter().chain(shims).chain(layer).collect()
+}
+
 fn read(folder: &Path, name: &str) -> String {
     std::fs::read_to_string(folder.join(name)).unwrap()
 }
@@ -77,8 +87,16 @@ fn everything_is_in_its_place() {
     let root = root.path().join("destination");
     quietly(&mut install(&root, &[]));
     let all = [(PROGRAM, 0o755), (SERVICE, 0o644), (SOCKET, 0o644), (CONFIG, 0o644)];
-    assert_eq!(files(&root), expected(&all));
+    assert_eq!(files(&root), with_shims(&all, "usr/local"));
     assert_eq!(read(&root, CONFIG), sample());
+    let shims = root.join("usr/local/lib/jobgate/shims");
+    let said = succeed(support::clean(Command::new(root.join(PROGRAM))).arg("shims"));
+    let make = Path::new(said.trim_end()).join("make");
+    assert_eq!(std::fs::read_link(make).unwrap(), shims.join(".jobgate"), "what is installed is what is run");
+    let conf = read(&root, "usr/local/lib/jobgate/bitbake-layer/conf/jobgate.conf");
+    assert!(conf.contains("BBPATH .= \":/usr/local/lib/jobgate/bitbake-layer\""), "{conf}");
+    let make = Command::new(shims.join("make")).args(["-f", "/dev/null", "--version"]).output().unwrap();
+    assert!(make.stdout.starts_with(b"GNU Make"), "{make:?}");
     let version = |program: &Path| succeed(Command::new(program).arg("--version"));
     assert_eq!(version(&root.join(PROGRAM)), version(Path::new(jobgate())));
 
@@ -113,7 +131,7 @@ fn other_places_are_named_in_the_units() {
         ("etc/units/jobgate.socket", 0o644),
         ("opt/etc/jobgate.toml", 0o644),
     ];
-    assert_eq!(elsewhere(&[]), expected(&all));
+    assert_eq!(elsewhere(&[]), with_shims(&all, "opt/job-gate"));
     let service = read(root.path(), "etc/units/jobgate.service");
     assert_eq!(
         values(&service, "ExecStart"),

@@ -139,7 +139,7 @@ fn differences(without: &Given, with: &Given) -> Vec<String> {
     names.into_iter().filter(|&name| without.get(name) != with.get(name)).cloned().collect()
 }
 
-/// One table: the command has all that it would have without us, and beyond it four variables and an endpoint.
+/// One table: the command has all that it would have without us, and beyond it six variables and an endpoint.
 #[test]
 fn a_command_is_given_what_its_caller_has() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -159,7 +159,8 @@ fn a_command_is_given_what_its_caller_has() {
             let (more, other): (Vec<_>, Vec<_>) =
                 differences(&without, &with).into_iter().partition(|name| is_more(name));
             let row = format!("{}, {style}", caller.name);
-            let told = ["CARGO_MAKEFLAGS", "JOBGATE_AUTH", "JOBGATE_INSIDE", "MAKEFLAGS"];
+            let told =
+                ["CARGO_MAKEFLAGS", "JOBGATE_AUTH", "JOBGATE_INSIDE", "JOBGATE_TREE", "MAKEFLAGS", "PATH"];
             assert_eq!(other, told.map(|name| format!("variable {name}")), "{row}");
             assert_eq!(more.len(), descriptors, "{row}: {more:?}");
             let number = |name: &String| name["fd/".len()..].parse().expect("a number");

@@ -7,7 +7,7 @@ mod support;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use support::{Real, finish, jobs, succeed};
 
 /// A folder with files; those whose text begins with `#!` can be run.
@@ -92,6 +92,87 @@ fn a_make_that_does_not_answer_is_not_waited_for() {
     assert!(!flags.contains("fifo:"), "an unknown make may be an old one: {flags}");
 }
 
+/// A folder for what is remembered of the system's makes.
+struct Remembering {
+    folder: tempfile::TempDir,
+}
+
+impl Remembering {
+    fn new() -> Option<Remembering> {
+        support::tool(Real::SystemMake)?;
+        Some(Remembering { folder: tempfile::tempdir().unwrap() })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("cache/jobgate/versions.json")
+    }
+
+    /// A run whose command, which could be anything, tells which endpoint it has: a fifo where no make is old.
+    fn run(&self) -> Command {
+        let mut line = run_in(self.folder.path(), &["--private"], &["sh", "-c", "echo \"$MAKEFLAGS\""]);
+        line.env("XDG_CACHE_HOME", self.folder.path().join("cache"));
+        line
+    }
+
+    fn has_fifo(&self) -> bool {
+        succeed(&mut self.run()).contains("fifo:")
+    }
+}
+
+#[test]
+fn what_a_make_has_answered_is_remembered() {
+    let Some(place) = Remembering::new() else { return };
+    let has_fifo = place.has_fifo();
+    let text = std::fs::read_to_string(place.file()).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode(&place.file()), mode(place.file().parent().unwrap())], [0o600, 0o700], "{text}");
+    // Makes that are taken for others: nobody has asked them.
+    let changed = text.replace("GNU Make ", if has_fifo { "GNU Make 1." } else { "GNU Make 9" });
+    assert_ne!(changed, text);
+    std::fs::write(place.file(), &changed).unwrap();
+    assert_eq!(place.has_fifo(), !has_fifo, "{changed}");
+    // A file that is no good is as good as none.
+    std::fs::write(place.file(), &changed[1..]).unwrap();
+    assert_eq!(place.has_fifo(), has_fifo);
+    assert_eq!(std::fs::read_to_string(place.file()).unwrap(), text);
+}
+
+#[test]
+fn without_a_home_nothing_is_remembered_and_nothing_is_said() {
+    let Some(place) = Remembering::new() else { return };
+    for home in [None, Some("relative"), Some("/nonexistent")] {
+        let mut line = place.run();
+        line.env_remove("XDG_CACHE_HOME").env_remove("HOME");
+        if let Some(home) = home {
+            line.env("HOME", home);
+        }
+        let output = finish(&mut line);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), said.as_ref()), (Some(0), ""), "{home:?}");
+    }
+    assert!(!Path::new("/nonexistent").exists());
+    assert_eq!(std::fs::read_dir(place.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn runs_that_remember_at_the_same_time_leave_a_whole_file() {
+    let Some(place) = Remembering::new() else { return };
+    for _ in 0..3 {
+        let start = |_| place.run().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let runs: Vec<_> = (0..6).map(start).collect();
+        for run in runs {
+            let output = support::finish_child(run);
+            assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        }
+        let text = std::fs::read(place.file()).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&text).expect("whole");
+        assert!(read["programs"][0]["says"].is_string(), "{read}");
+        let entries = std::fs::read_dir(place.file().parent().unwrap()).unwrap();
+        assert_eq!(entries.count(), 1, "nothing else is left there");
+        std::fs::remove_file(place.file()).unwrap();
+    }
+}
+
 #[test]
 fn without_a_path_the_default_one_is_looked_at() {
     let Some(make) = support::tool(Real::SystemMake) else { return };
@@ -112,14 +193,25 @@ fn a_ninja_is_given_what_it_can_join_or_its_own_number() {
         ("1.13.2", &["-j3", "--style", "pipe"], false, "-j3 all"),
         ("1.13.2.git.kitware.jobserver-pipe-1", &["-j3", "--style", "pipe"], false, "all"),
         ("1.11.1.git.kitware.jobserver-1", &["-j3"], false, "all"),
-        ("1.11.1", &["-j3"], true, "-j3 all"),
-        ("1.11.1", &["-j20"], true, "-j16 all"),
+        ("1.11.1", &["-j3"], false, "-j3 all"),
+        ("1.11.1", &["-j20"], false, "-j16 all"),
     ];
     for (version, options, fifo, args) in rows {
         let folder = place(&[("ninja", &ninja_called(version))]);
         let told = succeed(&mut run_in(folder.path(), options, &["./ninja", "-j16", "all"]));
         let (flags, given) = told.trim_end().rsplit_once("; ").unwrap();
         assert_eq!((flags.contains("fifo:"), given), (fifo, args), "{version} {options:?}: {told}");
+    }
+}
+
+#[test]
+fn real_tools_that_join_nothing_keep_to_the_number_they_are_given() {
+    for tool in [Real::OldNinja, Real::Samurai] {
+        let Some(path) = support::tool(tool) else { continue };
+        let folder = place(&[("build.ninja", &support::build_ninja(6, 0.2))]);
+        succeed(&mut run_in(folder.path(), &["--private", "-j2"], &[path.to_str().unwrap(), "-v", "-j5"]));
+        let seen = jobs(&folder.path().join("log"));
+        assert_eq!((seen.count, seen.peak), (6, 2), "{tool:?}");
     }
 }
 
@@ -144,7 +236,7 @@ fn an_unlinked_fifo_is_filled_again_after_a_hold() {
     let options = ["-j4", "--style", "fifo", "--max-cpu", "100000", "--proc", proc.path()];
     let mut line = run_in(folder.path(), &options, &[make.to_str().unwrap()]);
     line.env("TMPDIR", &temporary).env_remove("XDG_RUNTIME_DIR");
-    line.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    line.stdout(Stdio::piped()).stderr(Stdio::piped());
     let growth = proc.grow(&[("cpu", 900_000)]);
     let child = line.spawn().unwrap();
     let course =

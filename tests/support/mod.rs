@@ -5,10 +5,12 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod build;
+pub mod nest;
 pub mod pool;
 pub mod receiver;
 pub mod shared;
 pub mod sharing;
+pub mod shims;
 pub mod terminal;
 
 use std::path::{Path, PathBuf};
@@ -41,7 +43,7 @@ pub fn run(options: &[&str], command: &[&str]) -> Command {
     line
 }
 
-/// Takes jobserver and bitbake variables out of a command's environment.
+/// Takes jobserver and bitbake variables out of a command's environment, and keeps it from the user's folders.
 pub fn clean(mut command: Command) -> Command {
     for name in ["MAKEFLAGS", "GNUMAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_MAKEFLAGS", "NINJA_STATUS"] {
         command.env_remove(name);
@@ -53,6 +55,9 @@ pub fn clean(mut command: Command) -> Command {
         }
     }
     command.env("JOBGATE_SOCKET", own_socket());
+    // What is remembered of tools, or laid for them, is no concern of the user's.
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    command.env("XDG_CACHE_HOME", own.join("cache")).env("XDG_DATA_HOME", own.join("data"));
     command.stdin(Stdio::null());
     command
 }
@@ -66,22 +71,53 @@ pub enum Real {
     Make441,
     /// Kitware's ninja 1.13.2, PyPI's `ninja`.
     Ninja,
+    /// A ninja that knows no jobserver, Debian 12's 1.11.1.
+    OldNinja,
+    /// samurai, where Debian has it.
+    Samurai,
+    /// cmake 3.31.10, PyPI's `cmake`.
+    Cmake,
 }
 
 /// The tool's path, or `None` after a line that says SKIPPED and why.
 pub fn tool(tool: Real) -> Option<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let tools = tools();
     let path = match tool {
         Real::SystemMake => PathBuf::from("/usr/bin/make"),
-        Real::Make441 => target.join("tools/make-4.4.1/make"),
-        Real::Ninja => target.join("tools/ninja-1.13.2/ninja"),
+        Real::Make441 => tools.join("make-4.4.1/make"),
+        Real::Ninja => tools.join("ninja-1.13.2/ninja"),
+        Real::Cmake => tools.join("cmake-3.31.10/bin/cmake"),
+        // Of the version that Debian has.
+        Real::OldNinja => folder_of(&tools, "ninja-stock-").join("ninja"),
+        Real::Samurai => folder_of(&tools, "samurai-").join("samu"),
     };
+    installed(path)
+}
+
+/// Another thing that scripts/tools installs, by its path in `target/tools`; `None` after a line that says SKIPPED.
+pub fn tool_at(path: &str) -> Option<PathBuf> {
+    installed(tools().join(path))
+}
+
+fn tools() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    target.join("tools")
+}
+
+fn installed(path: PathBuf) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
     skipped(&format!("there is no {}; scripts/tools installs it", path.display()));
     None
+}
+
+/// The folder in `tools` whose name begins so.
+fn folder_of(tools: &Path, name: &str) -> PathBuf {
+    let entries = std::fs::read_dir(tools).into_iter().flatten().flatten();
+    let found = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(name));
+    found.map(|entry| entry.path()).max().unwrap_or_else(|| tools.join(format!("{name}*")))
 }
 
 /// Says that a test was skipped, and why; straight to stderr, for libtest swallows what print macros say.

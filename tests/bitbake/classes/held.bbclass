@@ -1,0 +1,1 @@
+# Stands for go, waf and the like.

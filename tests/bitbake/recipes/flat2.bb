@@ -1,0 +1,1 @@
+# Flat, with -jN on the command line, as OE has it.
