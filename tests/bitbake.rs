@@ -117,6 +117,10 @@ fn the_whole_build_keeps_to_one_limit() {
         assert_eq!(only(&build.shared.log(), "serial").peak, 1);
         assert!(only(&build.shared.log(), "held").peak <= 2);
         build.assert_all_is_back();
+        let waits =
+            std::fs::read_to_string(build.shared.folder.path().join("tmp/buildstats/jobgate.log")).unwrap();
+        let of = |task: &str| waits.lines().filter(|line| line.contains(task)).count();
+        assert_eq!((of("do_compile"), of("flat1-1:do_compile"), of("do_build")), (12, 1, 0), "{waits}");
         assert_eq!(std::fs::read_dir(build.shared.folder.path().join("tmp/work")).unwrap().count(), 13);
     });
 }

@@ -5,6 +5,7 @@ Doesn't know bitbake's worker: the event that it sends in a task's process is se
 
 import ast
 import io
+import json
 import os
 import sys
 import unittest
@@ -176,6 +177,20 @@ class Told(BuildTest):
         d = self.recipe(COMPILE)
         self.start("do_compile", d)
         self.assertEqual((d.getVar("JOBGATE_INSIDE"), d.getVar("MAKEFLAGS")), (None, POOL["MAKEFLAGS"]))
+
+    def test_each_wait_is_written_down(self):
+        self.configure()
+        d = self.recipe(COMPILE)
+        path = d.getVar("JOBGATE_JOURNAL")
+        self.assertTrue(path.endswith("/buildstats/jobgate.log"), path)
+        self.start("do_compile", d)
+        self.start("do_fetch", self.recipe(COMPILE))
+        with open(path) as journal:
+            entry, = map(json.loads, journal)
+        self.assertTrue(entry["task"].endswith(":do_compile") and 0 <= entry["waited_s"] < 60, entry)
+        d = self.recipe('JOBGATE_JOURNAL = "/dev/null/nowhere"\n' + COMPILE)
+        self.start("do_compile", d)
+        self.assertEqual(d.getVar("MAKEFLAGS"), POOL["MAKEFLAGS"], "a journal that can't be had stops nothing")
 
     def test_hashes_stay(self):
         """Neither the class, nor what it is told, has a part in what a task is."""

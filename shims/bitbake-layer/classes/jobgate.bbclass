@@ -14,6 +14,10 @@ JOBGATE_HELD_CLASSES ??= "go go-mod waf scons setuptools3 setuptools_build_meta 
 # What a threshold (BB_PRESSURE_MAX_*) delays: "starts" of tasks, as bitbake itself, or "all" new jobs.
 JOBGATE_HOLD ??= "starts"
 
+# Where each task's wait for its token is written down, a JSON object a line; empty: nowhere. pseudo ignores the folder, and
+# pybootchartgui the file.
+JOBGATE_JOURNAL ??= "${TMPDIR}/buildstats/jobgate.log"
+
 def jobgate_tell(d, event, *args):
     """To the layer's library; without it, as when jobgate was just taken off the machine, the build goes on."""
     import sys

@@ -55,8 +55,23 @@ def begin(task, d):
         raise Absent("it doesn't say how many tokens there are")
     waited = time.monotonic() - began
     tell(d, given, wants)
-    if waited >= 1.0:
-        bb.debug(1, "jobgate: %s waited %.1f s for a job" % (task, waited))
+    journal(d, {"at": round(time.time(), 3), "task": label, "waited_s": round(waited, 3)})
+
+
+def journal(d, entry):
+    """One line, appended in one piece: tasks write at the same time. buildstats counts the wait as the task's own time."""
+    path = d.getVar("JOBGATE_JOURNAL")
+    if not path:
+        return
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(file, (json.dumps(entry) + "\n").encode())
+        finally:
+            os.close(file)
+    except OSError as why:
+        bb.debug(1, "jobgate: %s: %s" % (path, why))
 
 
 def matches(task, patterns):
