@@ -82,6 +82,16 @@ pub enum Paid {
     ByToken(Payment),
 }
 
+impl Paid {
+    /// What is held for it: a token, or the job's lock.
+    pub fn split(self) -> (Option<Payment>, Option<Jobs>) {
+        match self {
+            Paid::ByToken(payment) => (Some(payment), None),
+            Paid::ByJob(lock) => (None, lock),
+        }
+    }
+}
+
 impl Around {
     /// What the environment says, where what it says is there.
     pub fn look() -> Around {

@@ -204,13 +204,11 @@ fn through_its_own(
         let most = cap.or(around.jobs()).unwrap_or_else(usable_cpus);
         gather(&mut foreign, most);
     }
-    let lock = match paid {
-        Paid::ByToken(payment) => {
-            source.pay_by(payment);
-            None
-        }
-        Paid::ByJob(lock) => lock,
-    };
+    // A lock stays with this process.
+    let (payment, lock) = paid.split();
+    if let Some(payment) = payment {
+        source.pay_by(payment);
+    }
     source.go_through(Upstream::new(foreign, shape.patience()));
     let jobs = cap.or(around.jobs()).unwrap_or(MOST_JOBS);
     let tree = Tree { jobs, is_private: true, is_paid: true, ..Tree::default() };
@@ -234,13 +232,10 @@ fn holding(
     let mut command = command.clone();
     command.args.splice(0..0, guest.number().fill(foreign.have() + 1));
     let variables = around.leave().map_err(Unserved::NoGate)?;
-    let (payment, jobs) = match paid {
-        Paid::ByToken(payment) => (Some(payment), None),
-        // The lock stays with this process.
-        Paid::ByJob(jobs) => (None, jobs),
-    };
+    // A lock stays with this process.
+    let (payment, lock) = paid.split();
     let status = wait_for(&command, &variables, payment, Some(foreign), original);
-    drop(jobs);
+    drop(lock);
     status
 }
 
