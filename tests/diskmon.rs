@@ -262,36 +262,22 @@ fn after_stoptasks_one_job_runs_at_a_time_until_there_is_space_again() {
     });
 }
 
-/// On a busy machine the gate leaves a probe standing with the stopped one now and then (README, limits): so one of three.
 #[test]
 fn what_a_stopped_build_may_not_have_goes_to_others() {
-    let mut tried = Vec::new();
-    while let Some(means) = beside_a_stopped_build() {
-        let is_enough = means["other"] > 2.6;
-        tried.push(means);
-        if is_enough || tried.len() == 3 {
-            break;
-        }
-    }
-    let is_others = |means: &std::collections::BTreeMap<String, f64>| means["other"] > 2.6;
-    let keeps = tried.iter().all(|means| means["stopped"] < 1.1);
-    assert!(tried.is_empty() || (keeps && tried.iter().any(is_others)), "{tried:?}");
-}
-
-/// How many jobs a stopped build and one beside it ran on average, at a limit of 4.
-fn beside_a_stopped_build() -> Option<std::collections::BTreeMap<String, f64>> {
     let shared = Shared::new();
     let make = Build::Make(SystemMake);
     let stops = ["-j4", "--heartbeat", "0.1", "--diskmon", "STOPTASKS,/,1000000G"];
-    let mut stopped = shared.build("stopped", &stops, make, 40, 0.2)?.spawn().unwrap();
+    let Some(mut stopped) = shared.build("stopped", &stops, make, 40, 0.2) else { return };
+    let mut stopped = stopped.spawn().unwrap();
     let lines = listen(stopped.stderr.take().unwrap());
     while !lines.recv_timeout(DEADLINE).unwrap().contains(STOPPED) {}
     let mut other = shared.build("other", &["-j4"], make, 40, 0.2).unwrap();
     assert!(finish(&mut other).status.success());
+    // A job each, and the other two for who can take them.
     let (from, to) = support::span(&shared.log(), "other");
     let means = support::means(&shared.log(), from + 0.5, to - 0.3);
+    assert!(means["other"] > 2.4 && means["stopped"] < 1.1, "{means:?}");
     assert!(finish_child(stopped).status.success());
-    Some(means)
 }
 
 #[test]

@@ -288,8 +288,13 @@ impl Account {
 
     /// Its rest may be over: then it is offered one more than it is known to need.
     pub(super) fn probe(&mut self, now: Moment) {
-        if let Hunger::Slack { probing, rest, .. } = &mut self.hunger {
-            *probing |= *rest <= now;
+        if let Hunger::Slack { probing, rest, .. } = &mut self.hunger
+            && !*probing
+            && *rest <= now
+        {
+            *probing = true;
+            // What it has already is an offer from here on: it is told so, or there would be no answer.
+            self.told = None;
         }
     }
 

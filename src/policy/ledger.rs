@@ -242,9 +242,11 @@ impl Ledger {
         }
         let wanting = self.within_quota(wanting);
         let targets = divide(&wanting, limit, self.turn);
-        // Who rests and has nothing to spare can't show that it needs more by now: it is probed, too.
+        // Who rests and has nothing to spare can't show that it needs more by now: it is probed, too. What it should have may
+        // stand with others.
         let is_cramped = |((account, &target), &need): ((&Account, &u32), &u32)| {
-            account.rests_until().is_some() && target <= need && target < account.most()
+            let has = target.min(account.charge());
+            account.rests_until().is_some() && has <= need && has < account.most()
         };
         let cramped = self.accounts.iter().zip(&targets).zip(&needed).any(is_cramped);
         let is_shared = self.accounts.iter().filter(|account| !account.stopped).count() > 1;

@@ -172,3 +172,22 @@ fn who_is_probed_within_what_it_has_and_uses_less_gives_it_to_who_is_short() {
     report(&mut desk, 201, 1, 0, Appetite::Slack(0));
     assert_eq!(has(&desk), [0, 2]);
 }
+
+#[test]
+fn who_rests_while_its_part_stands_with_another_is_probed() {
+    let mut desk = Desk::new(4, Door::Open);
+    for (id, allotment) in [(1, 2), (2, 0)] {
+        let claim = Claim { lease: 1, allotment, ..Claim::default() };
+        desk.ledger.join(at(0), id, Terms { cap: 4, ..terms() }, Some(claim));
+        let report = Report { serial: 0, held: 0, appetite: Some(Appetite::Slack(0)) };
+        desk.ledger.report(at(1), id, report);
+    }
+    let has = |desk: &Desk| -> Vec<u32> { desk.ledger.accounts().iter().map(Account::allotment).collect() };
+    desk.settle(2);
+    assert_eq!(has(&desk), [2, 0], "nobody asks for more");
+    // When its rest is over it may well need more by now; the other gives what it leaves standing.
+    desk.settle(300);
+    desk.ledger.report(at(301), 1, Report { serial: u64::MAX, held: 0, appetite: None });
+    desk.settle(301);
+    assert_eq!(has(&desk), [1, 1]);
+}
