@@ -345,3 +345,21 @@ fn path_is_left_alone_where_it_must_be() {
     let nowhere = place.run(&[], echo).env_remove("XDG_DATA_HOME").env_remove("HOME").output().unwrap();
     assert!(nowhere.status.success() && nowhere.stderr.is_empty(), "{nowhere:?}");
 }
+
+/// What a killed run wrote down of its tree goes when the next one starts, of whatever style.
+#[test]
+fn the_next_run_clears_what_a_killed_one_left() {
+    use std::io::BufRead;
+    let place = Place::lay(&[], 1, 0.1).unwrap();
+    let mut killed = place.run(&["--style", "pipe"], "echo $JOBGATE_TREE; read line");
+    killed.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut killed = killed.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(killed.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let tree = Path::new(line.trim_end());
+    assert!(tree.is_absolute() && tree.exists(), "{line}");
+    succeed(&mut place.run(&["--style", "pipe"], "true"));
+    assert!(!tree.exists());
+}

@@ -62,7 +62,10 @@ impl Written {
             tree.anchor = tree.proxy;
         }
         tree.anchor_start = ancestors::start_of(tree.anchor)?;
-        let file = TreeFile::create(&folder::own_folder().ok()?, tree.anchor).ok()?;
+        let folder = folder::own_folder().ok()?;
+        // What dead ones left there, of either style: here, for each that serves a tree comes by.
+        folder::clear_abandoned(&folder);
+        let file = TreeFile::create(&folder, tree.anchor).ok()?;
         file.write(&tree.text()).ok()?;
         Some(Written { file, tree })
     }

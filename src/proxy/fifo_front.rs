@@ -51,10 +51,9 @@ pub struct FifoFront {
 }
 
 impl FifoFront {
-    /// A new fifo in our folder, which is cleared of abandoned ones.
+    /// A new fifo in our folder.
     pub fn open(beat: Duration) -> io::Result<FifoFront> {
         let folder = folder::own_folder()?;
-        folder::clear_abandoned(&folder);
         Ok(FifoFront {
             fifo: Fifo::new(&folder)?,
             endpoint: Endpoint::new(Style::Fifo),
