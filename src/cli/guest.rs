@@ -102,10 +102,7 @@ pub fn join(guest: Guest, around: Around, original: &Original) -> ! {
     } else {
         holding(&guest, &command, cap, &around, paid, original)
     };
-    match launch::end(served, given, original) {
-        Ok(never) => match never {},
-        Err(super::Failure(sentence)) => super::fail(&sentence),
-    }
+    launch::end_for_good(served, given, original)
 }
 
 /// Runs it with the one token that it has.
@@ -156,10 +153,7 @@ fn run_alone(
         }
         Paid::ByToken(payment) => wait_for(&command, &variables, Some(payment), None, original),
     };
-    match launch::end(served, given, original) {
-        Ok(never) => match never {},
-        Err(super::Failure(sentence)) => super::fail(&sentence),
-    }
+    launch::end_for_good(served, given, original)
 }
 
 /// The endpoint around is the tool's own: nobody stays but who holds a token for it.

@@ -133,6 +133,14 @@ pub fn end(
     }
 }
 
+/// The same for one that stands for its command, and has nobody to give a failure to.
+pub fn end_for_good(served: Result<ExitStatus, Unserved>, given: &CommandLine, original: &Original) -> ! {
+    match end(served, given, original) {
+        Ok(never) => match never {},
+        Err(Failure(sentence)) => super::fail(&sentence),
+    }
+}
+
 fn fail_to_start(command: &CommandLine, error: &io::Error) -> ! {
     let status = child::start_failure_status(error);
     say(&format!("can't run '{}': {error}", command.program.to_string_lossy()));

@@ -6,7 +6,7 @@ use super::args::{GateArgs, RunArgs};
 use super::gate::{self, NoGate};
 use super::guest::{self, Guest};
 use super::launch::{self, Unserved, Written};
-use super::settings::{GateWishes, StyleWish, Wishes};
+use super::settings::{GateWishes, Wishes};
 use super::style::{self, Choice};
 use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
@@ -63,9 +63,7 @@ pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
             None
         }
     };
-    let served =
-        if plan.shape.choice.joins { plan.serve(source, original) } else { plan.hold(source, original) };
-    launch::end(served, &given, original)
+    launch::end(plan.start(source, original), &given, original)
 }
 
 /// A tool outside of every tree: a run of its own where a gate runs, and else what it would be without us.
@@ -75,13 +73,7 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
     let plan = Plan {
         shape: Shape { tool: guest.tool, choice: guest.choice(), cap, number: guest.number() },
         command,
-        wishes: Wishes {
-            gate: GateWishes::default(),
-            cap: None,
-            weight: None,
-            style: StyleWish::Auto,
-            diskmon: None,
-        },
+        wishes: Wishes::default(),
         is_interactive: false,
         proc_root: PathBuf::from("/proc"),
         socket: None,
@@ -93,13 +85,7 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
     };
     match plan.find_gate(&args) {
         Ok(Found::Shared(source)) => {
-            let source = Some(*source);
-            let joins = plan.shape.choice.joins;
-            let served = if joins { plan.serve(source, original) } else { plan.hold(source, original) };
-            match launch::end(served, &guest.given, original) {
-                Ok(never) => match never {},
-                Err(Failure(sentence)) => super::fail(&sentence),
-            }
+            launch::end_for_good(plan.start(Some(*source), original), &guest.given, original)
         }
         // What it is inside of holds a token for it, and nobody could give it another.
         Ok(Found::None(_)) | Err(_) if around::is_held() => guest::join_alone(&guest, original),
@@ -270,6 +256,18 @@ impl Plan {
         }
     }
 
+    /// As the tool can be served.
+    fn start(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
+        if self.shape.choice.joins { self.serve(source, original) } else { self.hold(source, original) }
+    }
+
+    /// What is named here is the gate of all that runs below; and their shims come first.
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let socket = self.socket.clone().map(|socket| (gate::SOCKET, socket.into()));
+        let path = self.shims.as_deref().and_then(shims::path_with).map(|path| ("PATH", path));
+        socket.into_iter().chain(path).collect()
+    }
+
     /// Puts the endpoint together, starts the command and serves it.
     fn serve(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
         let clock = Clock::start();
@@ -280,8 +278,6 @@ impl Plan {
             source.go_through(Upstream::new(foreign, self.shape.patience()));
         }
         self.watch_disks(&mut source, clock.now());
-        // What is named here is the gate of all that runs below.
-        let socket = self.socket.clone();
         let jobs =
             self.own_settings().jobs.max(source.jobs_of_others()).min(self.shape.cap.unwrap_or(MOST_JOBS));
         let tree = Tree {
@@ -289,14 +285,10 @@ impl Plan {
             is_private,
             is_paid: !self.is_interactive,
             lends: self.shape.tool == Tool::Other,
-            socket: socket.clone(),
+            socket: self.socket.clone(),
             ..Tree::default()
         };
-        let mut variables: Vec<_> = socket.map(|socket| (gate::SOCKET, socket.into())).into_iter().collect();
-        if let Some(path) = self.shims.as_deref().and_then(shims::path_with) {
-            variables.push(("PATH", path));
-        }
-        serve_tree(clock, source, &self.shape, &self.command, tree, variables, original)
+        serve_tree(clock, source, &self.shape, &self.command, tree, self.variables(), original)
     }
 
     /// A tool that knows no jobserver: as many jobs as tokens are held for it until it ends.
@@ -308,12 +300,8 @@ impl Plan {
         self.watch_disks(&mut source, clock.now());
         let mut command = self.command.clone();
         command.args.splice(0..0, self.shape.number.fill(tokens.max(1)));
-        let mut variables: Vec<_> =
-            vec![(gate::INSIDE, OsString::from("1")), (around::TREE, OsString::new())];
-        variables.extend(self.socket.clone().map(|socket| (gate::SOCKET, socket.into())));
-        if let Some(path) = self.shims.as_deref().and_then(shims::path_with) {
-            variables.push(("PATH", path));
-        }
+        let mut variables = self.variables();
+        variables.extend([(gate::INSIDE, OsString::from("1")), (around::TREE, OsString::new())]);
         launch::serve(clock, desk, source, None, &command, &variables, None, original)
     }
 }

@@ -14,8 +14,9 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 /// By what the user wants tokens handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StyleWish {
+    #[default]
     Auto,
     Pipe,
     Fifo,
@@ -36,7 +37,7 @@ pub struct GateWishes {
 }
 
 /// All that was asked of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Wishes {
     pub gate: GateWishes,
     pub cap: Option<u32>,
