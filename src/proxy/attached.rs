@@ -4,8 +4,9 @@
 
 use super::front::Front;
 use super::source::Source;
-use super::{round_up, settle, token};
+use super::{settle, token};
 use crate::policy::time::Moment;
+use crate::server::wait::wait;
 use crate::sys::background::{self, Bound};
 use crate::sys::clock::Clock;
 use crate::sys::notify::{ServerSignal, ServerSignals};
@@ -64,13 +65,7 @@ impl Attached {
                 .into_iter()
                 .flatten()
                 .min();
-            let wait = deadline.map(|when| when.since(self.clock.now()));
-            match self.poll.poll(&mut events, wait.map(round_up)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            let now = self.clock.now();
+            let now = wait(&mut self.poll, &mut events, deadline, self.clock)?;
             for event in &events {
                 match event.token() {
                     token::SIGNAL => {

@@ -17,6 +17,7 @@ use crate::policy::diskmon::State;
 use crate::policy::endpoint::Oddities;
 use crate::policy::time::Moment;
 use crate::proto::status;
+use crate::server::wait::wait;
 use crate::sys::child::{self, Child, CommandLine};
 use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
@@ -31,7 +32,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 /// What an event belongs to.
 mod token {
@@ -104,14 +104,8 @@ impl Proxy {
     pub fn serve(&mut self, child: &Child) -> io::Result<ExitStatus> {
         let mut events = Events::with_capacity(64);
         loop {
-            let wait = self.deadline().map(|when| when.since(self.clock.now()));
-            match self.poll.poll(&mut events, wait.map(round_up)) {
-                Ok(()) => {}
-                // What has happened comes before what time it is.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            let now = self.clock.now();
+            let deadline = self.deadline();
+            let now = wait(&mut self.poll, &mut events, deadline, self.clock)?;
             for event in &events {
                 match event.token() {
                     token::SIGNAL => {
@@ -223,11 +217,6 @@ impl Proxy {
             say(&(status::line(&view, me, oddities) + closed));
         }
     }
-}
-
-/// epoll waits whole milliseconds; mio rounds up, but a zero wait for a deadline some microseconds away would spin.
-fn round_up(wait: Duration) -> Duration {
-    if wait.is_zero() { wait } else { wait.max(Duration::from_millis(1)) }
 }
 
 /// Lets the gate and the front end answer each other until neither has more to say.

@@ -5,7 +5,9 @@
 mod clients;
 mod conn;
 pub mod settings;
+pub mod wait;
 
+use self::wait::wait;
 use crate::policy::account::{Account, ClientId};
 use crate::policy::ledger::Change;
 use crate::policy::pressure::{PerResource, Totals};
@@ -181,13 +183,8 @@ impl Server {
         let mut events = Events::with_capacity(256);
         self.notify(Systemd::ready);
         loop {
-            let wait = self.deadline().map(|when| when.since(self.clock.now()));
-            match self.poll.poll(&mut events, wait.map(at_least_a_millisecond)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
-            let now = self.clock.now();
+            let deadline = self.deadline();
+            let now = wait(&mut self.poll, &mut events, deadline, self.clock)?;
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept(now),
@@ -483,9 +480,4 @@ impl Server {
 fn stream_fd(stream: &mio::net::UnixStream) -> std::os::fd::BorrowedFd<'_> {
     use std::os::fd::AsFd;
     stream.as_fd()
-}
-
-/// epoll waits whole milliseconds; a zero wait for a deadline some microseconds away would spin.
-fn at_least_a_millisecond(wait: Duration) -> Duration {
-    if wait.is_zero() { wait } else { wait.max(Duration::from_millis(1)) }
 }
