@@ -91,25 +91,31 @@ fn of_the_user() -> Option<PathBuf> {
 /// of those we know and those that are `listed`. (Who looks whether there is a ninja must not find the stand-in of one.) The same
 /// tools have the same folder for ever. `None`: there is no place for it, or no tool.
 pub fn for_path(listed: &[String]) -> Option<PathBuf> {
-    let names = names_on_path(listed);
-    let has_just_those = |folder: &PathBuf| {
-        let known = NAMES.iter().filter(|name| folder.join(name).exists());
-        known.clone().count() == names.len()
-            && known.clone().all(|name| names.iter().any(|other| other == name))
-    };
-    if names.is_empty() {
-        return None;
-    }
-    installed().filter(has_just_those).or_else(|| Some(of_the_user()?.join("sets").join(names.join("+"))))
+    folder_of(&tools_on_path(listed))
 }
 
-fn names_on_path(listed: &[String]) -> Vec<String> {
-    let mut names: Vec<String> =
-        NAMES.iter().map(|name| (*name).to_owned()).chain(listed.iter().cloned()).collect();
-    names.retain(|name| !super::tools::on_path(OsStr::new(name)).is_empty());
-    names.sort();
-    names.dedup();
-    names
+fn folder_of(tools: &[(String, PathBuf)]) -> Option<PathBuf> {
+    let has_just_those = |folder: &PathBuf| {
+        let mut known = NAMES.iter().filter(|name| folder.join(name).exists());
+        let is_wanted = |name: &&str| tools.iter().any(|(other, _)| other == name);
+        known.clone().count() == tools.len() && known.all(is_wanted)
+    };
+    if tools.is_empty() {
+        return None;
+    }
+    let set = tools.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("+");
+    installed().filter(has_just_those).or_else(|| Some(of_the_user()?.join("sets").join(set)))
+}
+
+/// Each tool that PATH has, by its name, and where it lies; sorted.
+fn tools_on_path(listed: &[String]) -> Vec<(String, PathBuf)> {
+    let names = NAMES.iter().map(|name| (*name).to_owned()).chain(listed.iter().cloned());
+    let names: std::collections::BTreeSet<String> = names.collect();
+    let first = |name: String| {
+        let tool = super::tools::on_path(OsStr::new(&name)).into_iter().next()?;
+        Some((name, tool))
+    };
+    names.into_iter().filter_map(first).collect()
 }
 
 /// Sees that the folder of `for_path` is there and leads to this very program, and gives it. The error names what can't be made.
@@ -122,7 +128,8 @@ pub fn install(listed: &[String]) -> io::Result<PathBuf> {
             "no place (neither HOME nor XDG_DATA_HOME is set), or no tool on PATH",
         )
     };
-    let folder = for_path(listed).ok_or_else(missing)?;
+    let tools = tools_on_path(listed);
+    let folder = folder_of(&tools).ok_or_else(missing)?;
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
     let copy = match installed() {
         Some(installed) if installed == folder => return Ok(folder),
@@ -135,16 +142,14 @@ pub fn install(listed: &[String]) -> io::Result<PathBuf> {
             base.join(COPY)
         }
     };
-    let leads_there = |name: &String| fs::read_link(folder.join(name)).is_ok_and(|to| to == copy);
-    let names = names_on_path(listed);
-    if !names.iter().all(leads_there) {
-        put_links(&folder, &copy, &names).map_err(named)?;
+    let leads_to = |name: &str, target: &Path| fs::read_link(folder.join(name)).is_ok_and(|to| to == target);
+    if !tools.iter().all(|(name, _)| leads_to(name, &copy)) {
+        put_links(&folder, &copy, &tools).map_err(named)?;
     }
-    for name in &names {
-        let Some(tool) = super::tools::on_path(OsStr::new(name)).into_iter().next() else { continue };
+    for (name, tool) in tools.iter().filter(|(_, tool)| tool.is_absolute()) {
         // Errors are no matter: it is only what is left where nothing else is found.
-        if tool.is_absolute() && !fs::read_link(folder.join(remembered(name))).is_ok_and(|to| to == tool) {
-            let _ = place(&folder, &remembered(name), |to| symlink(&tool, to));
+        if !leads_to(&remembered(name), tool) {
+            let _ = place(&folder, &remembered(name), |to| symlink(tool, to));
         }
     }
     Ok(folder)
@@ -172,9 +177,9 @@ fn put_copy(base: &Path) -> io::Result<()> {
     place(base, COPY, |to| link(to).or_else(|_| copy(to)))
 }
 
-fn put_links(folder: &Path, copy: &Path, names: &[String]) -> io::Result<()> {
+fn put_links(folder: &Path, copy: &Path, tools: &[(String, PathBuf)]) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    names.iter().try_for_each(|name| place(folder, name, |to| symlink(copy, to)))
+    tools.iter().try_for_each(|(name, _)| place(folder, name, |to| symlink(copy, to)))
 }
 
 /// The path of what is running may be another file's by now.
