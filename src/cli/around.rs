@@ -3,7 +3,6 @@
 //! Doesn't know what is started next, only whether it could join what is there.
 
 use super::gate;
-use super::settings::StyleWish;
 use super::style::Choice;
 use crate::policy::endpoint::Style;
 use crate::policy::time::Moment;
@@ -158,22 +157,21 @@ impl Around {
         if self.is_foreign() { self.open() } else { None }
     }
 
-    /// It is ours, and the tool can join it as it is.
-    pub fn suits(&self, tool: Tool, choice: impl FnOnce() -> Choice, wish: StyleWish) -> bool {
+    /// The tool can join it as it is.
+    pub fn suits(&self, tool: Tool, choice: impl FnOnce() -> Choice) -> bool {
         let style = match &self.inherited {
             Some(Inherited::Pipe { .. }) => Style::Pipe,
             Some(Inherited::Fifo(_)) => Style::Fifo,
             None => return false,
         };
-        let knows = match (tool, style) {
+        match (tool, style) {
             // A make that knows a fifo knows a pipe; what else is started may be anything, and runs as it would.
             (Tool::Make, Style::Pipe) | (Tool::Other | Tool::Cargo, _) => true,
             (Tool::Make, Style::Fifo) | (Tool::Ninja, _) => {
                 let choice = choice();
                 choice.style == style && choice.joins
             }
-        };
-        knows && wish == StyleWish::Auto
+        }
     }
 
     /// Leaves the endpoint to who is started from here on, and gives the variables by which it is found.

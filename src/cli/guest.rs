@@ -85,7 +85,7 @@ pub fn join(guest: Guest, around: Around, original: &Original) -> ! {
     let (command, cap) = guest.stripped();
     let Guest { given, tool, .. } = &guest;
     let tool = *tool;
-    let suits = || guest.number.is_none() && around.suits(tool, || guest.choice(), StyleWish::Auto);
+    let suits = || guest.number.is_none() && around.suits(tool, || guest.choice());
     if !around.is_ours() && cap.is_none() && suits() {
         // Somebody else's pool, as that one has it.
         launch::become_command(given, &[], original);
