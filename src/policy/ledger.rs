@@ -105,6 +105,16 @@ impl Ledger {
         }
     }
 
+    /// For `gap` nobody was told anything, nor could say anything: it counts as no time.
+    pub fn stand_still(&mut self, gap: Duration) {
+        for account in &mut self.accounts {
+            account.unconfirmed = account.unconfirmed.map(|since| since + gap);
+            if let Some(wait) = &mut account.wait {
+                wait.since = wait.since + gap;
+            }
+        }
+    }
+
     fn find(&mut self, id: ClientId) -> Option<&mut Account> {
         self.accounts.iter_mut().find(|account| account.id == id)
     }

@@ -12,6 +12,13 @@ use super::ticker::{self, Ticker};
 use super::time::Moment;
 use std::time::Duration;
 
+/// While somebody waits for a lease the regulator is to be told the time at least so often.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Who is told the time so much later than it asked has stood still, and its clients most likely with it: a frozen
+/// container, a suspended machine, a stopped server. Nobody has waited meanwhile.
+const STANDSTILL: Duration = Duration::from_secs(3);
+
 /// What a gate is set to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -79,6 +86,8 @@ pub struct Regulator {
     sampled: Moment,
     /// Until when nothing is issued.
     recovering: Option<Moment>,
+    /// When it was last told anything.
+    told: Moment,
 }
 
 impl Regulator {
@@ -97,6 +106,7 @@ impl Regulator {
             ticking: false,
             sampled: now,
             recovering: None,
+            told: now,
         }
     }
 
@@ -118,6 +128,11 @@ impl Regulator {
 
     /// The same where more is to come at this moment: nothing follows from it before `settle`, or the next `handle`.
     pub fn note(&mut self, now: Moment, input: Input) {
+        let gap = now.since(self.told);
+        self.told = now;
+        if gap > STANDSTILL {
+            self.ledger.stand_still(gap);
+        }
         match input {
             Input::Time => self.pass(now),
             Input::Join(id, terms, claim) => self.ledger.join(now, id, terms, claim),
@@ -146,11 +161,13 @@ impl Regulator {
 
     /// When `Input::Time` is due; `None`: never, nothing depends on time.
     ///
-    /// Nothing is watched: no beats. Watched: every beat; and every tick while a token is held or the gate is held.
+    /// Nothing is watched: no beats. Watched: every beat; and every tick while a token is held or the gate is held. While
+    /// somebody waits for a lease: every second, so that a standstill is seen as one.
     pub fn deadline(&self) -> Option<Moment> {
         let beat = self.gate.is_watching().then(|| self.beat.next());
         let tick = (self.gate.is_watching() && self.ticking).then(|| self.tick.next());
-        [beat, tick, self.recovering, self.ledger.deadline(self.door())].into_iter().flatten().min()
+        let look = self.ledger.is_waited_for().then(|| self.told + LOOK);
+        [beat, tick, look, self.recovering, self.ledger.deadline(self.door())].into_iter().flatten().min()
     }
 
     /// How many jobs may run now.
@@ -281,28 +298,60 @@ mod tests {
         (last, count)
     }
 
-    #[test]
-    fn what_is_noted_is_judged_at_once() {
-        let now = Moment::default();
+    fn with_jobs(jobs: u32) -> Regulator {
         let settings = Settings {
-            jobs: 100,
+            jobs,
             cpus: 4,
             thresholds: Thresholds::default(),
             hold: Hold::All,
             heartbeat: Duration::from_secs(1),
         };
-        let mut regulator = Regulator::new(settings, now);
-        let terms = Terms {
-            lease: Lease::Counted,
-            cap: 100,
-            weight: 1,
-            max_wait: None,
-            loan: None,
-            idle: false,
-            takes: true,
-            uid: 0,
+        Regulator::new(settings, Moment::default())
+    }
+
+    fn terms(lease: Lease) -> Terms {
+        Terms { lease, cap: 100, weight: 1, max_wait: None, loan: None, idle: false, takes: true, uid: 0 }
+    }
+
+    #[test]
+    fn nobody_waits_while_the_machine_stands_still() {
+        let at = |seconds| Moment::at(Duration::from_secs(seconds));
+        let mut regulator = with_jobs(1);
+        regulator.handle(at(0), Input::Join(1, terms(Lease::Counted), None));
+        regulator.handle(at(0), Input::Join(2, terms(Lease::Wait { min: 1, max: 1 }), None));
+        let granted = |regulator: &Regulator| regulator.account(2).is_some_and(|account| account.lease() > 0);
+        let go_on = |regulator: &mut Regulator, until: Moment| {
+            while let Some(due) = regulator.deadline().filter(|&due| due <= until && !granted(regulator)) {
+                regulator.handle(due, Input::Time);
+                while regulator.poll().is_some() {}
+            }
         };
-        (1..=4).for_each(|id| regulator.note(now, Input::Join(id, terms, None)));
+        go_on(&mut regulator, at(40));
+        // An hour, then what was due: still 20 of the 60 seconds to wait.
+        regulator.handle(at(3640), Input::Time);
+        assert!(!granted(&regulator), "an hour in which nobody ran is no wait");
+        go_on(&mut regulator, at(3655));
+        assert!(!granted(&regulator));
+        go_on(&mut regulator, at(3665));
+        assert!(granted(&regulator) && regulator.account(2).unwrap().is_overdue());
+    }
+
+    #[test]
+    fn who_was_granted_a_lease_before_a_standstill_has_it_after() {
+        let at = |ms| Moment::at(Duration::from_millis(ms));
+        let mut regulator = with_jobs(1);
+        regulator.handle(at(0), Input::Join(1, terms(Lease::Wait { min: 1, max: 1 }), None));
+        regulator.handle(at(3_600_000), Input::Join(2, terms(Lease::Wait { min: 1, max: 1 }), None));
+        assert_eq!(regulator.charge(), 1, "it has had no time to say that it uses it");
+        regulator.handle(at(3_600_100), Input::Started(1));
+        assert_eq!((regulator.charge(), regulator.account(2).unwrap().lease()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_noted_is_judged_at_once() {
+        let now = Moment::default();
+        let mut regulator = with_jobs(100);
+        (1..=4).for_each(|id| regulator.note(now, Input::Join(id, terms(Lease::Counted), None)));
         assert_eq!(regulator.poll(), None, "nothing follows from a note");
         regulator.settle(now);
         let (serials, count) = told(&mut regulator);
