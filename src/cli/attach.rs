@@ -98,11 +98,15 @@ fn serve(wanted: Wanted, line: &background::Line) -> Result<(), Failure> {
     let clock = Clock::start();
     let named = gate::named(wanted.socket.as_deref());
     let mut socket = String::new();
-    let source = match gate::connect(named.as_deref(), true, wanted.hello.clone(), gate::LONG_PATIENCE) {
-        Ok(mut link) => {
-            if let LeaseAsked::Wait { .. } = wanted.hello.lease {
-                link = gate::await_lease(link, || wanted.bound.as_ref().is_some_and(Bound::has_ended))?;
-            }
+    let found = gate::connect(named.as_deref(), true, wanted.hello.clone(), gate::LONG_PATIENCE);
+    let ready = found.and_then(|link| match wanted.hello.lease {
+        LeaseAsked::Wait { .. } => {
+            gate::await_lease(link, || wanted.bound.as_ref().is_some_and(Bound::has_ended))
+        }
+        LeaseAsked::Counted | LeaseAsked::Nothing => Ok(link),
+    });
+    let source = match ready {
+        Ok(link) => {
             socket = link.socket().display().to_string();
             Source::shared(link, spare)
         }

@@ -41,8 +41,9 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
     };
     let named = gate::named(args.socket.as_deref());
     let variables = |tokens: u32| vec![(TOKENS, tokens.to_string().into())];
-    let link: Link = match gate::connect(named.as_deref(), true, hello, gate::PATIENCE) {
-        Ok(link) => gate::await_lease(link, || false)?,
+    let found = gate::connect(named.as_deref(), true, hello, gate::PATIENCE);
+    let link: Link = match found.and_then(|link| gate::await_lease(link, || false)) {
+        Ok(link) => link,
         Err(NoGate::Failure(failure)) => return Err(failure),
         Err(NoGate::Absent(why)) => {
             say(&format!("no shared gate to be had ({why}); the command runs without it"));

@@ -3,8 +3,11 @@
 //! Doesn't know what is done with it.
 
 use super::Failure;
+use crate::policy::time::Moment;
 use crate::proto::wire::{Hello, PROTOCOL};
 use crate::proxy::link::{Link, NoLink};
+use crate::proxy::lost;
+use crate::sys::clock::{self, Clock};
 use crate::sys::socket;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -96,18 +99,34 @@ pub fn label(given: Option<&str>, program: &OsStr, args: &[std::ffi::OsString]) 
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ").chars().take(40).collect()
 }
 
-/// Waits for the lease; a gate that is gone meanwhile is found anew, and waited for anew. `given_up`: nobody needs it any more.
-pub fn await_lease(mut link: Link, given_up: impl Fn() -> bool) -> Result<Link, Failure> {
+/// Waits for the lease; a gate that is gone meanwhile is looked for, and waited for anew. `given_up`: nobody needs it any more.
+pub fn await_lease(mut link: Link, given_up: impl Fn() -> bool) -> Result<Link, NoGate> {
     loop {
         match link.await_lease(&given_up) {
             Ok(_) => return Ok(link),
-            Err(_) if given_up() => return Err(Failure("who asked for it has ended".to_owned())),
+            Err(_) if given_up() => break,
             Err(error) => {
                 log::info!("the gate is gone: {error}");
-                link = link.start_over().map_err(|no| match no {
-                    NoLink::Refused(why) | NoLink::Absent(why) => Failure(format!("no gate at {why}")),
-                })?;
+                link = find_again(&link, &given_up)?;
             }
+        }
+    }
+    Err(NoGate::Failure(Failure("who asked for it has ended".to_owned())))
+}
+
+/// One that is started anew is there again in a moment.
+fn find_again(link: &Link, given_up: impl Fn() -> bool) -> Result<Link, NoGate> {
+    let clock = Clock::start();
+    loop {
+        match link.start_over() {
+            Ok(link) => return Ok(link),
+            Err(NoLink::Refused(why)) => return Err(NoGate::Failure(Failure(why))),
+            Err(NoLink::Absent(why))
+                if given_up() || clock.now().since(Moment::default()) >= lost::PATIENCE =>
+            {
+                return Err(NoGate::Absent(why));
+            }
+            Err(NoLink::Absent(_)) => clock::pause(lost::SOON),
         }
     }
 }

@@ -181,16 +181,20 @@ impl Plan {
             return Ok(Found::None(None));
         }
         let named = gate::named(args.socket.as_deref());
-        match gate::connect(named.as_deref(), self.may_start, self.hello(args), self.shape.patience()) {
-            Ok(mut link) => {
-                link.notices().iter().for_each(|notice| say(notice));
-                if let LeaseAsked::Wait { .. } = self.lease() {
-                    link = gate::await_lease(link, || false)?;
-                } else if let Err(error) = link.await_allotment() {
-                    log::info!("the gate is gone: {error}");
-                }
-                Ok(Found::Shared(Box::new(Source::shared(link, self.own_gate()))))
+        let hello = self.hello(args);
+        let found = gate::connect(named.as_deref(), self.may_start, hello, self.shape.patience());
+        let ready = found.and_then(|mut link| {
+            link.notices().iter().for_each(|notice| say(notice));
+            if let LeaseAsked::Wait { .. } = self.lease() {
+                return gate::await_lease(link, || false);
             }
+            if let Err(error) = link.await_allotment() {
+                log::info!("the gate is gone: {error}");
+            }
+            Ok(link)
+        });
+        match ready {
+            Ok(link) => Ok(Found::Shared(Box::new(Source::shared(link, self.own_gate())))),
             Err(NoGate::Failure(failure)) => Err(failure),
             Err(NoGate::Absent(why)) => Ok(Found::None(Some(why))),
         }

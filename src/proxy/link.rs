@@ -28,8 +28,11 @@ const TELL_WHY: Duration = Duration::from_secs(1);
 /// Connections that end before a welcome: the server was just leaving.
 const TRIES: u32 = 5;
 
+/// A server that hasn't read so much of ours is none.
+const MOST_UNREAD: usize = 64 * 1024;
+
 /// Why there is no link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum NoLink {
     /// The gate has looked at what was asked for and says that it can't be.
     Refused(String),
@@ -45,6 +48,8 @@ pub struct Link {
     lines: Lines,
     unsent: Vec<u8>,
     hello: Hello,
+    /// What the server answered to it.
+    greeting: Option<Result<(), NoLink>>,
     id: ClientId,
     notices: Vec<String>,
     jobs: u32,
@@ -62,7 +67,9 @@ pub struct Link {
     /// The number of the allotment in force and what is held, as last told.
     reported: Option<(u64, u32)>,
     tracker: Tracker,
-    /// The answer to a question for the status.
+    /// A question for the status isn't answered.
+    asks: bool,
+    /// The answer to it.
     view: Option<Box<View>>,
 }
 
@@ -74,26 +81,7 @@ impl Link {
         for _ in 0..TRIES {
             let stream = socket::connect(place)
                 .map_err(|error| NoLink::Absent(format!("{}: {error}", place.socket.display())))?;
-            let mut link = Link {
-                place: place.clone(),
-                stream,
-                lines: Lines::default(),
-                unsent: Vec::new(),
-                hello: hello.clone(),
-                id: 0,
-                notices: Vec::new(),
-                jobs: 0,
-                granted: None,
-                command: None,
-                stopped: false,
-                allotment: 0,
-                serial: 0,
-                in_force: 0,
-                pressed: false,
-                reported: None,
-                tracker: Tracker::new(patience, Moment::default()),
-                view: None,
-            };
+            let mut link = Link::over(stream, place, hello.clone(), patience);
             match link.shake_hands() {
                 Ok(()) => return Ok(link),
                 Err(Handshake::Over(error)) => why = error.to_string(),
@@ -103,26 +91,65 @@ impl Link {
         Err(NoLink::Absent(format!("{}: {why}", place.socket.display())))
     }
 
+    fn over(stream: UnixStream, place: &Place, hello: Hello, patience: Duration) -> Link {
+        Link {
+            place: place.clone(),
+            stream,
+            lines: Lines::default(),
+            unsent: Vec::new(),
+            hello,
+            greeting: None,
+            id: 0,
+            notices: Vec::new(),
+            jobs: 0,
+            granted: None,
+            command: None,
+            stopped: false,
+            allotment: 0,
+            serial: 0,
+            in_force: 0,
+            pressed: false,
+            reported: None,
+            tracker: Tracker::new(patience, Moment::default()),
+            asks: false,
+            view: None,
+        }
+    }
+
     fn shake_hands(&mut self) -> Result<(), Handshake> {
-        let name = self.place.socket.display().to_string();
-        let absent = |why: String| Handshake::No(NoLink::Absent(format!("{name}: {why}")));
         self.stream.set_read_timeout(Some(ANSWER)).map_err(Handshake::Over)?;
         self.stream.set_write_timeout(Some(ANSWER)).map_err(Handshake::Over)?;
         self.say(&Request::Hello(Box::new(self.hello.clone()))).map_err(Handshake::Over)?;
         match self.next_reply() {
-            Ok(Reply::Welcome(welcome)) => {
-                if !wire::is_spoken(&welcome.protocol) {
-                    return Err(absent(format!("it speaks protocol {:?}", welcome.protocol)));
-                }
+            Ok(reply) => {
+                self.greet(reply);
+                self.greeting.clone().unwrap_or(Ok(())).map_err(Handshake::No)
+            }
+            Err(error) if is_timeout(&error) => {
+                Err(Handshake::No(self.absent(&format!("no answer within {ANSWER:?}"))))
+            }
+            Err(error) => Err(Handshake::Over(error)),
+        }
+    }
+
+    /// Takes the answer to a hello.
+    fn greet(&mut self, reply: Reply) {
+        self.greeting = Some(match reply {
+            Reply::Welcome(welcome) if !wire::is_spoken(&welcome.protocol) => {
+                Err(self.absent(&format!("it speaks protocol {:?}", welcome.protocol)))
+            }
+            Reply::Welcome(welcome) => {
                 (self.id, self.notices, self.jobs) = (welcome.id, welcome.notices, welcome.jobs);
                 Ok(())
             }
-            Ok(Reply::Refused { why, request: true }) => Err(Handshake::No(NoLink::Refused(why))),
-            Ok(Reply::Refused { why, .. }) => Err(absent(why)),
-            Ok(_) => Err(absent("it doesn't say welcome".to_owned())),
-            Err(error) if is_timeout(&error) => Err(absent(format!("no answer within {ANSWER:?}"))),
-            Err(error) => Err(Handshake::Over(error)),
-        }
+            Reply::Refused { why, request: true } => Err(NoLink::Refused(why)),
+            Reply::Refused { why, .. } => Err(self.absent(&why)),
+            _ => Err(self.absent("it doesn't say welcome")),
+        });
+    }
+
+    fn absent(&self, why: &str) -> NoLink {
+        NoLink::Absent(format!("{}: {why}", self.place.socket.display()))
     }
 
     /// The most tokens that might be out when it came.
@@ -228,6 +255,9 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Some(error),
             }
+            if self.lines.is_too_long() {
+                break Some(io::Error::other("it says too much"));
+            }
         };
         while let Some(line) = self.lines.next_line() {
             if let Some(reply) = wire::read(&line).map_err(io::Error::other)? {
@@ -238,11 +268,14 @@ impl Link {
     }
 
     fn take(&mut self, reply: Reply) {
+        if self.greeting.is_none() {
+            return self.greet(reply);
+        }
         match reply {
             Reply::Allot { tokens, serial, pressed } => {
                 (self.allotment, self.serial, self.pressed) = (tokens, serial, pressed);
             }
-            Reply::Status(view) => self.view = Some(view),
+            Reply::Status(view) => (self.asks, self.view) = (false, Some(view)),
             Reply::Set { set } => self.remember(set),
             Reply::Granted(granted) => self.granted = Some(granted),
             Reply::Welcome(_) | Reply::Refused { .. } | Reply::Why { .. } => {}
@@ -256,6 +289,7 @@ impl Link {
 
     /// Asks how things stand.
     pub fn ask(&mut self) -> io::Result<()> {
+        self.asks = true;
         self.say(&Request::Status)
     }
 
@@ -311,8 +345,14 @@ impl Link {
         self.tracker.deadline()
     }
 
-    /// Connects anew, to the next server, with what is had from the one that is gone.
-    pub fn renew(&self, in_force: u32, held: u32) -> Result<Link, NoLink> {
+    /// Nothing more is said or heard here.
+    pub fn hang_up(&self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Connects anew, to the next server, with what is had from the one that is gone. Its answer isn't waited for: `greeting`
+    /// has it.
+    pub fn renew(&self, now: Moment, in_force: u32, held: u32) -> Result<Link, NoLink> {
         let Granted { tokens, borrowed } = self.granted();
         let claim = Claim {
             lease: tokens - u32::from(borrowed).min(tokens),
@@ -322,12 +362,24 @@ impl Link {
             stopped: self.stopped,
         };
         let hello = Hello { claim: Some(claim), ..self.hello.clone() };
-        let mut link = Link::open(&self.place, hello, self.tracker.patience())?;
+        let absent = |error: io::Error| self.absent(&error.to_string());
+        let stream = socket::connect(&self.place).map_err(absent)?;
+        let mut link = Link::over(stream, &self.place, hello.clone(), self.tracker.patience());
         (link.granted, link.stopped, link.allotment) = (self.granted, self.stopped, in_force);
+        link.go_on(now).map_err(absent)?;
+        link.say(&Request::Hello(Box::new(hello))).map_err(absent)?;
         if let Some(pid) = self.command {
-            link.started(pid).map_err(|error| NoLink::Absent(error.to_string()))?;
+            link.started(pid).map_err(absent)?;
+        }
+        if self.asks {
+            link.ask().map_err(absent)?;
         }
         Ok(link)
+    }
+
+    /// What the server answered to a hello that `renew` said, if it has.
+    pub fn greeting(&self) -> Option<Result<(), NoLink>> {
+        self.greeting.clone()
     }
 
     /// Connects anew before anything was had.
@@ -344,10 +396,13 @@ impl Link {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
                 Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.unsent.len() > MOST_UNREAD {
+            return Err(io::Error::other("it doesn't read"));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ pub mod disks;
 mod fifo_front;
 pub mod front;
 pub mod link;
+pub mod lost;
 pub mod payment;
 mod pipe_front;
 pub mod signals;

@@ -1,10 +1,11 @@
 //! Where a tree's allotment comes from: a gate of its own, or the shared one, whichever can be had.
 //!
-//! Doesn't know endpoints. When the server is gone it is brought back, or the gate becomes one's own: the build never
-//! notices.
+//! Doesn't know endpoints. When the server is gone the tree goes on with what it had until that is back, or the gate becomes
+//! one's own: the build never notices.
 
 use super::disks::Disks;
-use super::link::{Link, NoLink};
+use super::link::Link;
+use super::lost::{Lost, News};
 use super::payment::Payment;
 use super::token;
 use super::upstream::Upstream;
@@ -43,6 +44,8 @@ pub struct Source {
     gate: Gate,
     /// What takes the shared gate's place when that can't be had.
     spare: OwnGate,
+    /// The shared gate, while it is gone.
+    lost: Option<Lost>,
     /// The jobserver that we were started below, if it isn't this gate's own.
     upstream: Option<Upstream>,
     /// What pays for the job in which we are.
@@ -71,6 +74,10 @@ enum Gate {
         reported: Option<(u64, u32)>,
     },
     Shared(Box<Link>),
+    /// What was had from the shared one, which is gone.
+    Kept {
+        allotment: u32,
+    },
 }
 
 impl Source {
@@ -90,6 +97,7 @@ impl Source {
         let mut source = Source {
             gate,
             spare,
+            lost: None,
             upstream: None,
             payment: None,
             disks: None,
@@ -153,7 +161,7 @@ impl Source {
     fn given(&self) -> u32 {
         match &self.gate {
             _ if self.stopped => 0,
-            Gate::Own { allotment, .. } => *allotment,
+            Gate::Own { allotment, .. } | Gate::Kept { allotment } => *allotment,
             Gate::Shared(link) => link.allotment(),
         }
     }
@@ -166,7 +174,7 @@ impl Source {
     /// The most tokens that might be out when it was asked; 0 for a gate of one's own.
     pub fn jobs_of_others(&self) -> u32 {
         match &self.gate {
-            Gate::Own { .. } => 0,
+            Gate::Own { .. } | Gate::Kept { .. } => 0,
             Gate::Shared(link) => link.jobs(),
         }
     }
@@ -174,17 +182,19 @@ impl Source {
     /// What was leased.
     pub fn granted(&self) -> Granted {
         match &self.gate {
-            Gate::Own { .. } => Granted { tokens: 1, borrowed: false },
+            Gate::Own { .. } | Gate::Kept { .. } => Granted { tokens: 1, borrowed: false },
             Gate::Shared(link) => link.granted(),
         }
     }
 
     /// The shared gate has said something.
     pub fn ready(&mut self, now: Moment) {
-        let Gate::Shared(link) = &mut self.gate else { return };
-        if let Err(error) = link.ready() {
-            self.replace(&error.to_string(), now);
+        if let Gate::Shared(link) = &mut self.gate
+            && let Err(error) = link.ready()
+        {
+            self.lose(&error.to_string(), now);
         }
+        self.look_for_gate(now);
     }
 
     /// The jobserver above has something.
@@ -211,6 +221,7 @@ impl Source {
         match &mut self.gate {
             Gate::Own { serial, obeyed, .. } => *obeyed = *serial,
             Gate::Shared(link) => link.obeyed(),
+            Gate::Kept { .. } => {}
         }
         self.pass_on(now, in_force, held);
         self.settle_above(now, held);
@@ -238,9 +249,10 @@ impl Source {
             }
             Gate::Shared(link) => {
                 if let Err(error) = link.report(now, in_force, held) {
-                    self.replace(&error.to_string(), now);
+                    self.lose(&error.to_string(), now);
                 }
             }
+            Gate::Kept { .. } => {}
         }
     }
 
@@ -249,7 +261,10 @@ impl Source {
         if let Gate::Shared(link) = &mut self.gate
             && let Err(error) = link.started(pid)
         {
-            self.replace(&error.to_string(), now);
+            self.lose(&error.to_string(), now);
+        }
+        if let Some(lost) = &mut self.lost {
+            let _ = lost.link().started(pid); // as below
         }
     }
 
@@ -266,9 +281,13 @@ impl Source {
             }
             Gate::Shared(link) => {
                 if let Err(error) = link.stop(stopped) {
-                    self.replace(&error.to_string(), now);
+                    self.lose(&error.to_string(), now);
                 }
             }
+            Gate::Kept { .. } => {}
+        }
+        if let Some(lost) = &mut self.lost {
+            let _ = lost.link().stop(stopped); // it is hung up: only to be remembered
         }
     }
 
@@ -281,8 +300,9 @@ impl Source {
                 }
                 self.drain(now);
             }
-            Gate::Shared(_) => {}
+            Gate::Shared(_) | Gate::Kept { .. } => {}
         }
+        self.look_for_gate(now);
         if let Some(payment) = &mut self.payment {
             payment.pass(now);
         }
@@ -298,11 +318,13 @@ impl Source {
         let gate = match &self.gate {
             Gate::Own { regulator, .. } => regulator.deadline(),
             Gate::Shared(link) => link.deadline(),
+            Gate::Kept { .. } => None,
         };
+        let lost = self.lost.as_ref().map(Lost::deadline);
         let above = self.upstream.as_ref().and_then(Upstream::deadline);
         let payment = self.payment.as_ref().and_then(Payment::deadline);
         let disks = self.disks.as_ref().and_then(Disks::deadline);
-        [gate, above, payment, disks].into_iter().flatten().min()
+        [gate, lost, above, payment, disks].into_iter().flatten().min()
     }
 
     /// What the jobserver above gave is looked at anew: by then what is held is to be known.
@@ -315,7 +337,10 @@ impl Source {
         if let Gate::Shared(link) = &mut self.gate
             && let Err(error) = link.ask()
         {
-            self.replace(&error.to_string(), now);
+            self.lose(&error.to_string(), now);
+        }
+        if let (Gate::Kept { .. }, Some(lost)) = (&self.gate, &mut self.lost) {
+            let _ = lost.link().ask(); // the next server is asked
         }
     }
 
@@ -327,36 +352,39 @@ impl Source {
                 let id = link.id();
                 link.view().map(|view| (*view, id))
             }
+            Gate::Kept { .. } => None,
         }
     }
 
-    /// The server is gone: the next one, or none.
-    fn replace(&mut self, why: &str, now: Moment) {
-        let Gate::Shared(old) = &self.gate else { return };
+    /// The server is gone: what was had from it stays in force until it is back, or given up.
+    fn lose(&mut self, why: &str, now: Moment) {
         log::info!("the gate is gone: {why}");
-        let renewed = old.renew(self.in_force, self.held).and_then(|mut link| {
-            let absent = |error: std::io::Error| NoLink::Absent(error.to_string());
-            link.go_on(now).map_err(absent)?;
-            if let Some(registry) = &self.registry {
-                let both = Interest::READABLE | Interest::WRITABLE;
-                registry
-                    .register(&mut SourceFd(&link.event().as_raw_fd()), token::GATE, both)
-                    .map_err(absent)?;
+        let Gate::Shared(link) = &self.gate else { return };
+        let kept = Gate::Kept { allotment: link.allotment() };
+        if let Gate::Shared(link) = std::mem::replace(&mut self.gate, kept) {
+            self.lost = Some(Lost::new(link, why.to_owned(), now));
+        }
+        self.look_for_gate(now);
+    }
+
+    fn look_for_gate(&mut self, now: Moment) {
+        let Some(lost) = &mut self.lost else { return };
+        match lost.look(now, self.in_force, self.held, self.registry.as_ref()) {
+            News::None => {}
+            News::Back(link) => {
+                log::info!("the gate is back");
+                (self.gate, self.lost) = (Gate::Shared(link), None);
             }
-            Ok(link)
-        });
-        self.gate = match renewed {
-            Ok(link) => Gate::Shared(Box::new(link)),
-            Err(NoLink::Absent(why) | NoLink::Refused(why)) => {
+            News::GivenUp(why) => {
                 say(&format!("the shared gate is lost ({why}); this build goes on with a gate of its own"));
-                let Granted { tokens, borrowed } = old.granted();
+                let Granted { tokens, borrowed } = lost.link().granted();
                 let lease = tokens - u32::from(borrowed).min(tokens);
-                let claim =
-                    Claim { lease, borrowed, allotment: self.in_force, held: self.held, stopped: false };
-                open_own(&self.spare, Some(claim), now)
+                let (allotment, held, stopped) = (self.in_force, self.held, self.stopped);
+                self.gate =
+                    open_own(&self.spare, Some(Claim { lease, borrowed, allotment, held, stopped }), now);
+                self.drain(now);
             }
-        };
-        self.drain(now);
+        }
     }
 
     fn drain(&mut self, now: Moment) {

@@ -5,7 +5,9 @@
 use super::folder;
 use super::notify::reset_signals;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{ForkResult, fork, geteuid};
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -22,6 +24,9 @@ const OF_THE_HOST: &str = "/run/jobgate/socket";
 
 /// `sun_path` has 108 bytes, the final zero counted in (unix(7)).
 const LONGEST_PATH: usize = 107;
+
+/// Who listens takes what waits at once; one that hasn't for so long is no gate.
+const ACCEPTED: i64 = 1000;
 
 /// The lock is held for the time of a bind; who can't have it for so long is told.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -112,7 +117,7 @@ fn is_guarded(socket: &Path) -> bool {
 
 /// Connects to a gate, which is started where none listens and that may be.
 pub fn connect(place: &Place) -> io::Result<UnixStream> {
-    match UnixStream::connect(&place.socket) {
+    match dial(&place.socket) {
         Err(error) if place.may_start && is_absent(&error) => start_and_connect(&place.socket),
         connected => connected,
     }
@@ -126,7 +131,7 @@ pub fn is_absent(error: &io::Error) -> bool {
 fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
     let lock = lock(socket, LOCK_PATIENCE)?;
     // Somebody may have started one while we waited.
-    match UnixStream::connect(socket) {
+    match dial(socket) {
         Err(error) if is_absent(&error) => {}
         connected => return connected,
     }
@@ -135,7 +140,22 @@ fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
     let listener = bind(socket, 0o600)?;
     spawn(socket, &listener, died)?;
     drop(lock);
-    UnixStream::connect(socket)
+    dial(socket)
+}
+
+/// Connects; where as many wait already as may, for a second only (SO_SNDTIMEO, socket(7)): a server that is stopped must not
+/// stop us.
+fn dial(path: &Path) -> io::Result<UnixStream> {
+    let ours = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(ACCEPTED))?;
+    let address = UnixAddr::new(path)?;
+    while let Err(error) = nix::sys::socket::connect(ours.as_raw_fd(), &address) {
+        if error != nix::Error::EINTR {
+            return Err(error.into());
+        }
+    }
+    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(0))?;
+    Ok(UnixStream::from(ours))
 }
 
 /// The lock under which a socket comes and goes.
