@@ -55,14 +55,13 @@ fn end_well(builds: Vec<Child>, lines: usize) {
 #[test]
 fn a_service_that_is_restarted_amid_builds_is_waited_for() {
     let Some(shared) = service() else { return };
-    let first = shared.serve(&["--jobs", "4"]);
+    let mut servers = vec![shared.serve(&["--jobs", "4"])];
     let Some(builds) = three_builds(&shared, 30) else { return };
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
-        let status = shared.await_status(|status| status["in_use"] == 4);
-        kill(nix::unistd::Pid::from_raw(status["pid"].as_i64().unwrap() as i32), signal).unwrap();
+        kill(servers.last().expect("there is one").pid(), signal).unwrap();
         // They go on meanwhile.
         shared.await_starts(starts(&shared) + 8);
-        let _next = std::mem::ManuallyDrop::new(shared.serve(&["--jobs", "4"]));
+        servers.push(shared.serve(&["--jobs", "4"]));
         shared.await_status(|status| {
             status["clients"].as_array().is_some_and(|clients| clients.len() == 3) && status["in_use"] == 4
         });
@@ -70,9 +69,6 @@ fn a_service_that_is_restarted_amid_builds_is_waited_for() {
     end_well(builds, 0);
     let seen = jobs(&shared.log());
     assert_eq!((seen.count, seen.peak), (90, 4), "{seen:?}");
-    let last = shared.await_status(|status| status["in_use"] == 0)["pid"].as_i64().unwrap();
-    kill(nix::unistd::Pid::from_raw(last as i32), Signal::SIGTERM).unwrap();
-    drop(first);
 }
 
 #[test]
