@@ -5,9 +5,12 @@
 
 mod support;
 
+use jobgate::proto::wire::{self, Hello, LeaseAsked, PROTOCOL, Request};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -119,6 +122,24 @@ fn a_run_over_a_fifo_may_die_at_any_call() {
     if strace() {
         run_dies_everywhere(Build::Make(Make441), "fifo");
     }
+}
+
+#[test]
+fn who_dies_between_hello_and_welcome_was_never_there() {
+    let shared = Shared::new();
+    let server = shared.serve(&["--jobs", "4"]);
+    let hello = Hello {
+        protocol: PROTOCOL.to_owned(),
+        lease: LeaseAsked::Wait { min: 1, max: 1 },
+        ..Hello::default()
+    };
+    for _ in 0..20 {
+        let mut stream = UnixStream::connect(&shared.socket).expect("somebody listens");
+        stream.write_all(&wire::line(&Request::Hello(Box::new(hello.clone())))).expect("it is taken");
+    }
+    let status = shared.await_status(|status| status["clients"].as_array().is_some_and(Vec::is_empty));
+    assert_eq!(status["in_use"], 0);
+    drop(server);
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Server {
         conn.hello = hello;
         let welcome = Reply::Welcome(Welcome { protocol: PROTOCOL.to_owned(), id, notices, jobs });
         self.send(token, &welcome, now);
-        if !asks_only {
+        // It may be gone already: then nobody would ever take it out again.
+        if !asks_only && self.conns.contains_key(&token) {
             self.join(id, terms, claim, now);
         }
     }

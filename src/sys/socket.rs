@@ -275,6 +275,9 @@ fn become_server(program: &CStr, argv: &[*const libc::c_char], null: &OwnedFd, l
     unsafe {
         let kept = libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD, 10);
         let null = libc::fcntl(null.as_raw_fd(), libc::F_DUPFD, 10);
+        if kept < 0 || null < 0 {
+            return; // too few descriptors: not with our caller's
+        }
         for standard in 0..LISTENER {
             libc::dup2(null, standard);
         }
