@@ -8,7 +8,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
+use support::Real::SystemMake;
+use support::build::Build;
 use support::receiver::Receiver;
+use support::shared::Shared;
 use support::terminal::{CTRL_C, CTRL_Z, Terminal};
 use support::{clean, finish_child, jobgate};
 
@@ -105,6 +108,24 @@ fn a_command_that_ctrl_c_ends_ends_us_by_sigint() {
     terminal.await_text("up");
     terminal.press(CTRL_C);
     assert_eq!(finish_child(child).status.signal(), Some(Signal::SIGINT as i32));
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_build_and_its_jobs_are_back() {
+    let shared = Shared::new();
+    let neighbour = shared.jobgate(&["run", "-j4", "--", "sleep", "60"]).spawn().expect("it starts");
+    let mut command = shared.command("env");
+    let Some(make) = Build::Make(SystemMake).lay_jobs(shared.folder.path(), 1000, 0.2) else { return };
+    command.args(["--default-signal", jobgate(), "run", "-j4", "--", &make[0]]);
+    let (terminal, child) = Terminal::start(&mut command);
+    shared.await_starts(6);
+    assert_eq!(shared.status()["clients"].as_array().map(Vec::len), Some(2));
+    drop(terminal);
+    assert_eq!(finish_child(child).status.signal(), Some(Signal::SIGHUP as i32));
+    let status = shared.await_status(|status| status["clients"].as_array().is_some_and(|all| all.len() == 1));
+    assert_eq!(status["in_use"], 1);
+    kill(Pid::from_raw(neighbour.id() as i32), Signal::SIGTERM).expect("it runs");
+    finish_child(neighbour);
 }
 
 /// bash goes on with a loop when a command *exits* after Ctrl-C, whatever its status.

@@ -140,7 +140,7 @@ impl SignalDesk {
     fn pass_on(&self, arrival: &Arrival, child: &Child) {
         // The witness is asked in any case: what it isn't asked about, it would take for the next of that kind.
         let to_the_group = self.witness.as_ref().is_some_and(|witness| witness.saw(arrival));
-        if !arrival.by_kernel && !to_the_group {
+        if !arrival.by_terminal && !to_the_group {
             child.pass_on(arrival);
         }
     }

@@ -74,8 +74,8 @@ pub enum Kind {
 pub struct Arrival {
     /// What it is about.
     pub kind: Kind,
-    /// The kernel sent it (a key on the terminal, its end, a child): the whole process group has it.
-    pub by_kernel: bool,
+    /// A key on the terminal, or its size: the whole process group has it.
+    pub by_terminal: bool,
     /// Which.
     pub(super) signal: Signal,
 }
@@ -123,7 +123,9 @@ impl Signals {
             Signal::SIGTSTP => Kind::Key,
             _ => Kind::Plain,
         };
-        Some(Arrival { kind, by_kernel: info.ssi_code > 0, signal })
+        // A hang-up is told to the leader of the session alone, with a SIGCONT: where no shell is between, that is us.
+        let is_hang_up = matches!(signal, Signal::SIGHUP | Signal::SIGCONT);
+        Some(Arrival { kind, by_terminal: info.ssi_code > 0 && !is_hang_up, signal })
     }
 }
 
