@@ -1,0 +1,74 @@
+//! Runs where something is used up: descriptors, or space in the folder for endpoints and sockets. The build is as without
+//! jobgate, after a line or two.
+//!
+//! Doesn't know which of its calls fails.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+use support::build::Build;
+use support::{Real, clean, finish, jobgate, jobs};
+
+const MAKES: [Real; 2] = [Real::SystemMake, Real::Make441];
+
+/// `sh -c SCRIPT` in a folder with a build of six jobs; in the script `BUILD` is a run of it. `None` where the tool is missing.
+fn scarce(make: Real, script: &str) -> Option<(tempfile::TempDir, Command)> {
+    // Not below /tmp, which a script may hide.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let tool = Build::Make(make).lay_jobs(folder.path(), 6, 0.02)?.join(" ");
+    let mut line = clean(Command::new("sh"));
+    let run = format!("{} run -j3 -- {tool} -s", jobgate());
+    line.args(["-c", &script.replace("BUILD", &run)]).current_dir(folder.path());
+    line.env("LOG", folder.path().join("log")).env_remove("JOBGATE_SOCKET");
+    line.env("XDG_RUNTIME_DIR", folder.path()).env_remove("TMPDIR");
+    Some((folder, line))
+}
+
+/// It was built; whether by the gate, or without it, after at most two lines that say why.
+fn is_gated(what: &str, log: &Path, output: &Output) -> bool {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let seen = jobs(log);
+    assert!(output.status.success() && seen.count == 6, "{what}: {output:?}");
+    assert!(said.lines().count() <= 2 && !said.contains("panicked"), "{what}: {said}");
+    let alone = said.contains("runs without the gate");
+    assert!(alone || seen.peak <= 3, "{what}: {seen:?}, {said}");
+    !alone
+}
+
+#[test]
+fn with_few_descriptors_a_build_is_built() {
+    for make in MAKES {
+        // dash itself needs twelve.
+        let mut gated = Vec::new();
+        for descriptors in (12..32).chain([64]) {
+            let script = format!("ulimit -n {descriptors}; exec BUILD");
+            let Some((folder, mut line)) = scarce(make, &script) else { return };
+            let output = finish(&mut line);
+            if is_gated(&format!("{make:?}, {descriptors}"), &folder.path().join("log"), &output) {
+                gated.push(descriptors);
+            }
+        }
+        assert!(gated.contains(&31) && gated.contains(&64) && !gated.contains(&12), "{make:?}: {gated:?}");
+    }
+}
+
+#[test]
+fn where_no_file_can_be_made_a_build_is_built() {
+    let may_mount = Command::new("unshare").args(["-m", "true"]).status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        return support::skipped("no mount namespace can be had");
+    }
+    for make in MAKES {
+        for (inodes, size) in [(1, 16), (2, 16), (3, 16), (4, 16), (5, 16), (6, 16), (64, 4), (64, 8)] {
+            // No other folder is left to it: what is tried last lies below /tmp.
+            let script = format!(
+                "unshare -m sh -c 'unset XDG_RUNTIME_DIR; mount -t tmpfs -o nr_inodes={inodes},size={size}k none /tmp && \
+                 {{ [ {inodes} -lt 64 ] || head -c 9000 /dev/zero >/tmp/filler 2>/dev/null; exec BUILD; }}'"
+            );
+            let Some((folder, mut line)) = scarce(make, &script) else { return };
+            let output = finish(&mut line);
+            is_gated(&format!("{make:?}, {inodes} inodes, {size} KiB"), &folder.path().join("log"), &output);
+        }
+    }
+}
