@@ -110,12 +110,14 @@ pub(super) enum Edit {
 pub(super) struct Edits {
     pub(super) words: Vec<Edit>,
     pub(super) cap: Option<u32>,
+    /// Where options end: the place of a `--` that isn't the argument of one before it.
+    pub(super) end: usize,
 }
 
 impl Edits {
     fn none(len: usize) -> Edits {
         let words = vec![Edit::Keep; len];
-        Edits { words, cap: None }
+        Edits { words, cap: None, end: len }
     }
 
     /// Takes out the option at byte `at` of word `i`, with its argument: `used` words in all.

@@ -180,7 +180,7 @@ impl Left {
             left.text.push(b' ');
             match edit {
                 // From here on nothing is an option: all of it stays, blanks too.
-                Edit::Keep if word.plain == b"--" => {
+                Edit::Keep if i == edits.end => {
                     left.text.extend_from_slice(&value[word.raw.start..]);
                     break;
                 }

@@ -139,8 +139,12 @@ impl Seen<'_> {
     }
 }
 
-/// Reads words as getopt_long(3) does, up to `--`, and tells each option.
-pub(super) fn each_option<'a>(grammar: &Grammar, words: &[&'a [u8]], mut tell: impl FnMut(Seen<'a>)) {
+/// Reads words as getopt_long(3) does, up to `--`, and tells each option; gives the place where it has stopped.
+pub(super) fn each_option<'a>(
+    grammar: &Grammar,
+    words: &[&'a [u8]],
+    mut tell: impl FnMut(Seen<'a>),
+) -> usize {
     let mut word = 0;
     while word < words.len() && words[word] != b"--" {
         for (at, key) in grammar.options.flags(words[word]) {
@@ -166,12 +170,13 @@ pub(super) fn each_option<'a>(grammar: &Grammar, words: &[&'a [u8]], mut tell: i
         }
         word += used;
     }
+    word
 }
 
 /// What becomes of the words, by what their options mean for the pool.
 pub(super) fn scan(grammar: &Grammar, words: &[&[u8]]) -> Edits {
     let mut edits = Edits::none(words.len());
-    each_option(grammar, words, |seen| {
+    edits.end = each_option(grammar, words, |seen| {
         let leaves_the_pool = match seen.role {
             Role::Plain | Role::NoJob | Role::Rest => false,
             Role::Jobs => edits.jobs((grammar.jobs)(seen.value)),

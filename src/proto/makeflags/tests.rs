@@ -224,3 +224,11 @@ fn values_that_name_a_jobserver() {
         }
     }
 }
+
+#[test]
+fn two_dashes_that_are_an_options_argument_end_nothing() {
+    let left = strip(OsStr::new("-I -- -j9 -k"));
+    assert_eq!((left.value.to_str(), left.cap), (Some("-I -- -k"), Some(9)));
+    let left = strip(OsStr::new("-k -- -j9  x"));
+    assert_eq!((left.value.to_str(), left.cap), (Some("-k -- -j9  x"), None));
+}
