@@ -1,0 +1,115 @@
+//! What must hold of every text that is read, whatever its bytes: for the fuzz targets, and for their corpora as tests.
+//!
+//! Doesn't know where bytes come from. Each function panics where something doesn't hold.
+
+use jobgate::proto::ancestry::Stat;
+use jobgate::proto::argv::{self, NumberOption, Tool};
+use jobgate::proto::makeflags::{self, Auth, Inherited};
+use jobgate::proto::tree::Tree;
+use jobgate::proto::versions::Versions;
+use jobgate::proto::wire::{self, LONGEST_LINE, Lines, Reply, Request};
+use jobgate::proto::{config, diskmon, text, values};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+/// All of them, by the name of their corpus.
+pub const ALL: [(&str, fn(&[u8])); 5] =
+    [("wire", wire), ("makeflags", makeflags), ("config", config), ("argv", argv), ("text", text)];
+
+/// Lines of a socket, in chunks whose size the first byte says.
+pub fn wire(data: &[u8]) {
+    let Some((&size, bytes)) = data.split_first() else { return };
+    let mut lines = Lines::default();
+    let mut found = Vec::new();
+    for chunk in bytes.chunks(usize::from(size).max(1)) {
+        lines.push(chunk);
+        while let Some(line) = lines.next_line() {
+            found.push(line);
+        }
+        assert!(!lines.is_too_long() || bytes.len() > LONGEST_LINE, "too long at {} bytes", bytes.len());
+    }
+    let mut whole: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+    let rest = whole.pop().unwrap_or_default();
+    assert_eq!(found, whole, "whatever the chunks");
+    assert_eq!(lines.is_amid(), !rest.is_empty());
+    for line in found {
+        if let Ok(Some(request)) = wire::read::<Request>(&line) {
+            let again = wire::line(&request);
+            assert!(matches!(wire::read::<Request>(&again[..again.len() - 1]), Ok(Some(_))), "{request:?}");
+        }
+        if let Ok(Some(reply)) = wire::read::<Reply>(&line) {
+            let again = wire::line(&reply);
+            assert!(matches!(wire::read::<Reply>(&again[..again.len() - 1]), Ok(Some(_))), "{reply:?}");
+        }
+    }
+}
+
+/// A value of MAKEFLAGS or GNUMAKEFLAGS.
+pub fn makeflags(data: &[u8]) {
+    if data.contains(&0) {
+        return; // no variable has one
+    }
+    let value = OsStr::from_bytes(data);
+    let _ = (makeflags::inherited(value), makeflags::asks_nothing(value));
+    let left = makeflags::strip(value);
+    let auth = Auth::Pipe { read: 100, write: 101 };
+    let composed = makeflags::compose(&auth, Some(value));
+    assert_eq!(composed.cap, left.cap, "{value:?}");
+    if data.contains(&b'$') {
+        return; // what a reference stands for nobody knows: a word with one stays as it is
+    }
+    assert!(!makeflags::names_jobserver(&left.value), "{left:?} of {value:?}");
+    let again = makeflags::strip(&left.value);
+    assert_eq!((&again.value, again.cap), (&left.value, None), "of {value:?}");
+    let names = makeflags::inherited(&composed.value);
+    assert_eq!(names, Some(Inherited::Pipe { read: 100, write: 101 }), "{composed:?} of {value:?}");
+    let twice = makeflags::compose(&auth, Some(&composed.value));
+    assert_eq!(twice.value, composed.value, "of {value:?}");
+}
+
+/// A configuration.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Err(bad) = config::parse(text) {
+        let lines = text.split('\n').count();
+        assert!((1..=lines + 1).contains(&bad.line) && !bad.what.is_empty(), "{bad:?}, {lines} lines");
+    }
+}
+
+/// A command line, a word a line.
+pub fn argv(data: &[u8]) {
+    if data.contains(&0) {
+        return; // no word has one
+    }
+    let args: Vec<OsString> =
+        data.split(|&byte| byte == b'\n').map(|word| OsStr::from_bytes(word).to_owned()).collect();
+    for tool in [Tool::Make, Tool::Ninja, Tool::Cargo, Tool::Other] {
+        let _ = argv::asks_nothing(tool, &args);
+        let left = argv::strip(tool, &args);
+        let again = argv::strip(tool, &left.args);
+        assert_eq!((&again.args, again.cap), (&left.args, None), "{tool:?} of {args:?}");
+        assert!(left.args.len() <= args.len());
+    }
+    let Some(option) = args[0].to_str().and_then(NumberOption::parse) else { return };
+    let _ = option.strip(&args[1..]);
+    assert!(!option.fill(3).is_empty());
+}
+
+/// Short texts of all kinds: files of the kernel's and of ours, answers of tools, values of options and variables.
+pub fn text(data: &[u8]) {
+    let _ =
+        (Stat::parse(data), text::some_total(data), text::gnu_make_version(data), text::ninja_joins(data));
+    let versions = Versions::read(data).text();
+    assert_eq!(Versions::read(versions.as_bytes()).text(), versions);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(tree) = Tree::parse(text) {
+        assert_eq!(Tree::parse(&tree.text()).map(|tree| tree.text()), Some(tree.text()));
+    }
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let _ = (diskmon::entries("x", text), diskmon::intervals("x", text), diskmon::device_at(rest, first));
+    let _ = (values::jobs("x", text), values::count("x", text), values::range("x", text));
+    let _ = (values::threshold("x", text), values::hold("x", text), values::wait("x", text));
+    if let Ok(beat) = values::heartbeat("x", text) {
+        assert!(!beat.is_zero());
+    }
+}
