@@ -165,9 +165,10 @@ fn is_current(copy: &Path) -> bool {
 fn place(folder: &Path, name: &str, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let unnamed = folder.join(format!("{COPY}.{}", std::process::id()));
     let _ = fs::remove_file(&unnamed);
-    make(&unnamed).and_then(|()| fs::rename(&unnamed, folder.join(name))).inspect_err(|_| {
-        let _ = fs::remove_file(&unnamed);
-    })
+    let placed = make(&unnamed).and_then(|()| fs::rename(&unnamed, folder.join(name)));
+    // Also where that went well: of two links to one file rename(2) leaves both, and somebody may have put the same there.
+    let _ = fs::remove_file(&unnamed);
+    placed
 }
 
 fn put_copy(base: &Path) -> io::Result<()> {
