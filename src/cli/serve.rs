@@ -72,8 +72,11 @@ fn listen(named: Option<PathBuf>) -> Result<(UnixListener, PathBuf, bool), Failu
     let path = place.socket;
     let failed = |error: std::io::Error| Failure(format!("can't listen at {}: {error}", path.display()));
     let lock = socket::lock(&path, Duration::from_secs(1)).map_err(failed)?;
-    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
-        return Err(Failure(format!("a gate is running at {} already", path.display())));
+    match socket::dial(&path) {
+        Ok(_) => return Err(Failure(format!("a gate is running at {} already", path.display()))),
+        Err(error) if socket::is_absent(&error) => {}
+        // There may be one.
+        Err(error) => return Err(failed(error)),
     }
     let died = socket::identity(&path).is_some();
     let listener = socket::bind(&path, socket::mode_for(&path)).map_err(failed)?;

@@ -4,15 +4,15 @@
 
 use super::folder;
 use super::notify::reset_signals;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::OFlag;
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::{ForkResult, fork, geteuid};
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -123,6 +123,16 @@ pub fn connect(place: &Place) -> io::Result<UnixStream> {
     }
 }
 
+/// An interrupted connect(2) of this family has done nothing, and is done again.
+pub fn dial(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(socket) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            connected => return connected,
+        }
+    }
+}
+
 /// Nobody listens there.
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
@@ -138,7 +148,7 @@ fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
     // One that ended without clients has taken its socket away.
     let died = identity(socket).is_some();
     let listener = bind(socket, 0o600)?;
-    spawn(socket, &listener, died)?;
+    spawn(socket, &listener, died).inspect_err(|_| unbind(socket, identity(socket)))?;
     drop(lock);
     dial(socket)
 }
@@ -158,8 +168,20 @@ fn dial(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(ours))
 }
 
-/// The lock under which a socket comes and goes.
-pub fn lock(socket: &Path, patience: Duration) -> io::Result<Flock<File>> {
+/// The lock under which a socket comes and goes, held until it is dropped.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said, for a fork may have a copy of the descriptor; where that fails the last copy's end unlocks it.
+        // SAFETY: a number that is open here.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
+/// Waits so long for the lock of a socket.
+pub fn lock(socket: &Path, patience: Duration) -> io::Result<Lock> {
     let path = beside(socket, "lock");
     let mut options = File::options();
     options
@@ -168,13 +190,17 @@ pub fn lock(socket: &Path, patience: Duration) -> io::Result<Flock<File>> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
-    let mut file = options.open(&path).map_err(|error| named(&path, &error))?;
+    let file = options.open(&path).map_err(|error| named(&path, &error))?;
     let end = Instant::now() + patience;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((back, nix::Error::EWOULDBLOCK | nix::Error::EINTR)) if Instant::now() < end => file = back,
-            Err((_, error)) => return Err(named(&path, &error.into())),
+        // SAFETY: a number that is open here.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(Lock(file));
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => continue,
+            error if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {}
+            error => return Err(named(&path, &error)),
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -249,17 +275,21 @@ fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::Result<()> {
     let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
     argv.push(std::ptr::null());
     let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
+    let (told, tells) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: this process has one thread; the child makes system calls only and ends by exec or _exit.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
+            drop(tells);
             let _ = nix::sys::wait::waitpid(child, None);
-            Ok(())
+            started(File::from(told))
         }
         ForkResult::Child => {
             let _ = nix::unistd::setsid();
             // SAFETY: as above; its parent ends now, so that it is nobody's child, whoever adopts it.
-            if matches!(unsafe { fork() }, Ok(ForkResult::Child)) {
-                become_server(&program, &argv, &null, listener);
+            match unsafe { fork() } {
+                Ok(ForkResult::Child) => become_server(&program, &argv, &null, listener, &tells),
+                Ok(ForkResult::Parent { .. }) => {}
+                Err(error) => tell(tells.as_raw_fd(), &error.into()),
             }
             // SAFETY: ends the process without running anything of its parent's.
             unsafe { libc::_exit(0) }
@@ -267,26 +297,68 @@ fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::Result<()> {
     }
 }
 
-/// Only system calls: we are a fork.
-fn become_server(program: &CStr, argv: &[*const libc::c_char], null: &OwnedFd, listener: &UnixListener) {
+/// Waits until the server has its program, which closes the other end, or says why it hasn't.
+fn started(mut told: File) -> io::Result<()> {
+    let mut why = [0; 4];
+    match told.read_exact(&mut why) {
+        Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(why))),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Says what was refused. Only a system call: we are a fork.
+fn tell(line: RawFd, error: &io::Error) {
+    let why = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+    // SAFETY: the kernel reads these bytes.
+    let _ = again(|| unsafe { libc::write(line, why.as_ptr().cast(), why.len()) as i32 });
+}
+
+/// The call's number, or its error; an interrupted one is made again.
+fn again(call: impl Fn() -> i32) -> io::Result<i32> {
+    loop {
+        let number = call();
+        if number >= 0 {
+            return Ok(number);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Only system calls: we are a fork. Returns only where something was refused, which it has told then.
+fn become_server(
+    program: &CStr,
+    argv: &[*const libc::c_char],
+    null: &OwnedFd,
+    listener: &UnixListener,
+    tells: &OwnedFd,
+) {
     let environment: [*const libc::c_char; 1] = [std::ptr::null()];
-    // SAFETY: dup2 onto numbers that nothing of this process uses any more; close_range and exec take no memory but what
-    // outlives them.
-    unsafe {
-        let kept = libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD, 10);
-        let null = libc::fcntl(null.as_raw_fd(), libc::F_DUPFD, 10);
-        if kept < 0 || null < 0 {
-            return; // too few descriptors: not with our caller's
+    let mut line = tells.as_raw_fd();
+    // SAFETY: takes numbers.
+    let above = |fd: RawFd| again(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) });
+    let mut become_it = || -> io::Result<i32> {
+        line = above(line)?;
+        let (null, listener) = (above(null.as_raw_fd())?, above(listener.as_raw_fd())?);
+        for (from, to) in [(null, 0), (null, 1), (null, 2), (listener, LISTENER)] {
+            // SAFETY: onto numbers that nothing of this process uses any more.
+            again(|| unsafe { libc::dup2(from, to) })?;
         }
-        for standard in 0..LISTENER {
-            libc::dup2(null, standard);
+        // SAFETY: likewise.
+        line = again(|| unsafe { libc::dup3(line, LISTENER + 1, libc::O_CLOEXEC) })?;
+        // SAFETY: close_range and exec take no memory but what outlives them.
+        unsafe {
+            libc::syscall(libc::SYS_close_range, LISTENER + 2, u32::MAX, 0);
+            libc::chdir(c"/".as_ptr());
+            libc::umask(0o077);
+            reset_signals();
+            again(|| libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr()))
         }
-        libc::dup2(kept, LISTENER);
-        libc::syscall(libc::SYS_close_range, LISTENER + 1, u32::MAX, 0);
-        libc::chdir(c"/".as_ptr());
-        libc::umask(0o077);
-        reset_signals();
-        libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr());
+    };
+    if let Err(error) = become_it() {
+        tell(line, &error);
     }
 }
 
