@@ -123,14 +123,19 @@ pub fn connect(place: &Place) -> io::Result<UnixStream> {
     }
 }
 
-/// An interrupted connect(2) of this family has done nothing, and is done again.
-pub fn dial(socket: &Path) -> io::Result<UnixStream> {
-    loop {
-        match UnixStream::connect(socket) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            connected => return connected,
+/// Connects; where as many wait already as may, for a second only (SO_SNDTIMEO, socket(7)): a server that is stopped must not
+/// stop us. An interrupted connect(2) of this family has done nothing, and is done again.
+pub fn dial(path: &Path) -> io::Result<UnixStream> {
+    let ours = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(ACCEPTED))?;
+    let address = UnixAddr::new(path)?;
+    while let Err(error) = nix::sys::socket::connect(ours.as_raw_fd(), &address) {
+        if error != nix::Error::EINTR {
+            return Err(error.into());
         }
     }
+    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(0))?;
+    Ok(UnixStream::from(ours))
 }
 
 /// Nobody listens there.
@@ -151,21 +156,6 @@ fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
     spawn(socket, &listener, died).inspect_err(|_| unbind(socket, identity(socket)))?;
     drop(lock);
     dial(socket)
-}
-
-/// Connects; where as many wait already as may, for a second only (SO_SNDTIMEO, socket(7)): a server that is stopped must not
-/// stop us.
-fn dial(path: &Path) -> io::Result<UnixStream> {
-    let ours = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(ACCEPTED))?;
-    let address = UnixAddr::new(path)?;
-    while let Err(error) = nix::sys::socket::connect(ours.as_raw_fd(), &address) {
-        if error != nix::Error::EINTR {
-            return Err(error.into());
-        }
-    }
-    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(0))?;
-    Ok(UnixStream::from(ours))
 }
 
 /// The lock under which a socket comes and goes, held until it is dropped.
