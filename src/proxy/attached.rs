@@ -69,7 +69,7 @@ impl Attached {
             for event in &events {
                 match event.token() {
                     token::SIGNAL => {
-                        while let Some(signal) = self.signals.next() {
+                        while let Some(signal) = self.signals.next()? {
                             if signal == ServerSignal::End {
                                 return Ok(());
                             }

@@ -64,7 +64,7 @@ impl SignalDesk {
     ///
     /// Signals first: the one that stopped the command came before the news that it has stopped.
     pub fn next(&mut self, child: &Child) -> io::Result<Option<Happening>> {
-        while let Some(arrival) = self.signals.next() {
+        while let Some(arrival) = self.signals.next()? {
             match arrival.kind {
                 Kind::ChildChanged => self.child_changed = true,
                 Kind::Asked => return Ok(Some(Happening::Asked)),
@@ -111,7 +111,7 @@ impl SignalDesk {
             if left.is_zero() || self.signals.wait(left).is_err() {
                 return;
             }
-            while self.signals.next().is_some() {}
+            while self.signals.next().is_ok_and(|signal| signal.is_some()) {}
         }
     }
 

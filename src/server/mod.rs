@@ -43,6 +43,9 @@ const LINGER: Duration = Duration::from_millis(300);
 /// Whether the job that a client borrows its lease from still runs is looked at so often.
 const LOAN_LOOK: Duration = Duration::from_secs(1);
 
+/// Who couldn't be accepted is tried again after that.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// So long after a server that died issues its successor nothing: its clients first say what they hold.
 const RECOVERY: Duration = Duration::from_millis(250);
 
@@ -114,6 +117,8 @@ pub struct Server {
     cpus_seen: Moment,
     /// When the jobs that lend were last looked at.
     loans_seen: Moment,
+    /// Somebody may wait to be accepted: when to look again.
+    waiting: Option<Moment>,
     /// Since when nobody is connected.
     empty: Option<Moment>,
     /// When the watchdog is to be told again.
@@ -170,6 +175,7 @@ impl Server {
             cpus,
             cpus_seen: now,
             loans_seen: now,
+            waiting: None,
             empty: Some(now),
             alive: watchdog.map(|interval| (interval, now + interval)),
             members: HashMap::new(),
@@ -180,8 +186,12 @@ impl Server {
 
     /// Serves until it is ended, or, on demand, until nobody is left.
     pub fn serve(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(256);
         self.notify(Systemd::ready);
+        self.serve_on().inspect_err(|_| self.end())
+    }
+
+    fn serve_on(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
         loop {
             let deadline = self.deadline();
             let now = wait(&mut self.poll, &mut events, deadline, self.clock)?;
@@ -189,7 +199,7 @@ impl Server {
                 match event.token() {
                     LISTENER => self.accept(now),
                     SIGNAL => {
-                        if self.attend(now) {
+                        if self.attend(now)? {
                             self.end();
                             return Ok(());
                         }
@@ -213,7 +223,7 @@ impl Server {
         let alive = self.alive.map(|(_, next)| next);
         let borrows = self.regulator.accounts().iter().any(Account::is_borrowing);
         let loans = borrows.then(|| self.loans_seen + LOAN_LOOK);
-        [self.regulator.deadline(), owed, over, alive, loans].into_iter().flatten().min()
+        [self.regulator.deadline(), owed, over, alive, loans, self.waiting].into_iter().flatten().min()
     }
 
     /// Time has passed.
@@ -229,6 +239,9 @@ impl Server {
             self.end_loans(now);
         }
         self.drain(now);
+        if self.waiting.is_some_and(|when| when <= now) {
+            self.accept(now);
+        }
         let late = |conn: &Conn| conn.owes.is_some_and(|since| now.since(since) >= conn::DEADLINE);
         let late: Vec<Token> =
             self.conns.iter().filter(|(_, conn)| late(conn)).map(|(&token, _)| token).collect();
@@ -242,6 +255,7 @@ impl Server {
     }
 
     fn accept(&mut self, now: Moment) {
+        self.waiting = None;
         loop {
             match self.listener.accept() {
                 Ok((mut stream, _)) => {
@@ -256,8 +270,9 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    // Out of descriptors: they wait in the backlog until somebody leaves.
+                    // Out of descriptors, say: they wait in the backlog, of which no other event tells.
                     log::warn!("accept: {error}");
+                    self.waiting = Some(now + ACCEPT_AGAIN);
                     return;
                 }
             }
@@ -392,14 +407,14 @@ impl Server {
     }
 
     /// Signals; whether it is to end.
-    fn attend(&mut self, now: Moment) -> bool {
-        while let Some(signal) = self.signals.next() {
+    fn attend(&mut self, now: Moment) -> io::Result<bool> {
+        while let Some(signal) = self.signals.next()? {
             match signal {
-                ServerSignal::End => return true,
+                ServerSignal::End => return Ok(true),
                 ServerSignal::Reload => self.reload(now),
             }
         }
-        false
+        Ok(false)
     }
 
     fn reload(&mut self, now: Moment) {

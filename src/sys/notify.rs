@@ -113,10 +113,10 @@ impl Signals {
         Ok(())
     }
 
-    /// The next signal, or `None`.
-    pub fn next(&self) -> Option<Arrival> {
-        let info = self.0.read_signal().ok()??;
-        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+    /// The next signal, or `None`. The error: none will be seen any more.
+    pub fn next(&self) -> io::Result<Option<Arrival>> {
+        let Some(info) = read(&self.0)? else { return Ok(None) };
+        let signal = Signal::try_from(info.ssi_signo as i32)?;
         let kind = match signal {
             Signal::SIGCHLD => Kind::ChildChanged,
             Signal::SIGUSR1 => Kind::Asked,
@@ -125,7 +125,17 @@ impl Signals {
         };
         // A hang-up is told to the leader of the session alone, with a SIGCONT: where no shell is between, that is us.
         let is_hang_up = matches!(signal, Signal::SIGHUP | Signal::SIGCONT);
-        Some(Arrival { kind, by_terminal: info.ssi_code > 0 && !is_hang_up, signal })
+        Ok(Some(Arrival { kind, by_terminal: info.ssi_code > 0 && !is_hang_up, signal }))
+    }
+}
+
+/// The next one that waits there.
+fn read(descriptor: &SignalFd) -> io::Result<Option<libc::signalfd_siginfo>> {
+    loop {
+        match descriptor.read_signal() {
+            Err(nix::Error::EINTR) => {}
+            read => return Ok(read?),
+        }
     }
 }
 
@@ -157,11 +167,11 @@ impl ServerSignals {
         self.0.as_fd()
     }
 
-    /// The next signal, or `None`.
-    pub fn next(&self) -> Option<ServerSignal> {
-        let info = self.0.read_signal().ok()??;
+    /// The next signal, or `None`. The error: none will be seen any more.
+    pub fn next(&self) -> io::Result<Option<ServerSignal>> {
+        let Some(info) = read(&self.0)? else { return Ok(None) };
         let reload = info.ssi_signo == Signal::SIGHUP as u32;
-        Some(if reload { ServerSignal::Reload } else { ServerSignal::End })
+        Ok(Some(if reload { ServerSignal::Reload } else { ServerSignal::End }))
     }
 }
 
