@@ -29,9 +29,9 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let socket = socket.ok_or(Failure("--on-demand needs a --socket".to_owned()))?;
         let listener = socket::given_listener().map_err(|error| failed("no listening socket", error))?;
         let kind = Kind::OnDemand { recovering: args.recovering };
-        let mut server =
-            Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error))?;
-        return server.serve().map_err(|error| failed("can't serve", error));
+        let name = Name::of(&socket);
+        let server = Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
+        return name.unless_served(server)?.serve().map_err(|error| failed("can't serve", error));
     }
     let systemd = Box::new(Systemd::take().map_err(|error| Failure(error.to_string()))?);
     let wishes = GateWishes::read(&args.gate, |name| std::env::var_os(name))?;
@@ -51,13 +51,36 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         None => listen(socket)?,
     };
     let kind = Kind::Service { base, reload, unbinds, recovering, systemd };
-    let mut server =
-        Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error))?;
-    if let Some(number) = args.ready_fd {
+    let name = if unbinds { Name::of(&socket) } else { Name::none() };
+    let server = Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
+    let server = server.and_then(|server| {
+        let Some(number) = args.ready_fd else { return Ok(server) };
         let ready = descriptor::own_inherited(number).and_then(|fd| descriptor::write_line(fd, "ready"));
-        ready.map_err(|error| failed(&format!("--ready-fd {number}"), error))?;
+        ready.map(|()| server).map_err(|error| failed(&format!("--ready-fd {number}"), error))
+    });
+    name.unless_served(server)?.serve().map_err(|error| failed("can't serve", error))
+}
+
+/// A socket's name, which is taken away where nobody comes to serve it.
+struct Name(PathBuf, Option<(u64, u64)>);
+
+impl Name {
+    fn of(socket: &Path) -> Name {
+        Name(socket.to_owned(), socket::identity(socket))
     }
-    server.serve().map_err(|error| failed("can't serve", error))
+
+    /// It is somebody else's to take away.
+    fn none() -> Name {
+        Name(PathBuf::new(), None)
+    }
+
+    fn unless_served(self, server: Result<Server, Failure>) -> Result<Server, Failure> {
+        if server.is_err() && self.1.is_some() {
+            let _lock = socket::lock(&self.0, Duration::from_millis(100));
+            socket::unbind(&self.0, self.1);
+        }
+        server
+    }
 }
 
 /// Listens where it was said, or where clients look; and whether another server was there and left its socket.
