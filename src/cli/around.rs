@@ -319,8 +319,11 @@ enum Job {
 fn job_around(path: &Path, tree: &Tree) -> Job {
     let own = std::process::id() as i32;
     let is_anchor = |ancestor: &Ancestor| (ancestor.pid, ancestor.start) == (tree.anchor, tree.anchor_start);
+    // Nobody who was there before what the tree hangs from is in it: where that isn't an ancestor, who called is below others.
     let is_end = |ancestor: &Ancestor| {
-        is_anchor(ancestor) || starts_jobs(&ancestor.name) || shims::is_one(ancestor.pid)
+        is_anchor(ancestor)
+            || (ancestor.start >= tree.anchor_start
+                && (starts_jobs(&ancestor.name) || shims::is_one(ancestor.pid)))
     };
     let mut chain = ancestors::chain_to(Path::new(ancestors::PROC), own, |ancestor| {
         ancestor.pid != own && is_end(ancestor)
