@@ -22,6 +22,7 @@ use crate::sys::clock::Clock;
 use crate::sys::proc::usable_cpus;
 use crate::sys::shims;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 /// What is to be served, and how it is asked for.
@@ -52,12 +53,28 @@ pub struct Served {
     pub tokens: u32,
     /// The fifo; empty where there is none.
     pub path: PathBuf,
+    /// To be given once all that is passed on.
+    pub leave: Leave,
 }
 
-/// Starts it in the background, and waits until it serves.
+/// What the proxy waits for before it serves.
+const GO_ON: &str = "go on";
+
+/// The proxy's leave to serve. Without it, it ends: none stays that nobody knows of.
+pub struct Leave(background::Line);
+
+impl Leave {
+    /// Its word has been passed on.
+    pub fn give(self) -> Result<(), Failure> {
+        self.0.write(GO_ON).map_err(|error| Failure(format!("the proxy is gone: {error}")))
+    }
+}
+
+/// Starts it in the background, and waits until it could serve.
 pub fn start(wanted: Wanted) -> Result<Served, Failure> {
-    match background::split().map_err(|error| Failure(format!("can't start a process: {error}")))? {
-        Side::Front(line) => {
+    let cant_start = |error: io::Error| Failure(format!("can't start a process: {error}"));
+    match background::split().map_err(cant_start)? {
+        Side::Front(mut line) => {
             let answer = line.read().map_err(|error| Failure(format!("the proxy can't start: {error}")))?;
             let mut words = answer.splitn(6, '\n');
             let mut next = || words.next().unwrap_or_default().to_owned();
@@ -68,21 +85,27 @@ pub fn start(wanted: Wanted) -> Result<Served, Failure> {
                     gate: next(),
                     tokens: next().parse().unwrap_or(0),
                     path: next().into(),
+                    leave: Leave(line),
                 }),
                 _ => Err(Failure(answer.strip_prefix("failed\n").unwrap_or(&answer).to_owned())),
             }
         }
-        Side::Back(line) => {
-            if let Err(Failure(why)) = serve(wanted, &line) {
-                line.write(&format!("failed\n{why}"));
+        Side::Back(mut line) => {
+            if let Err(Failure(why)) = serve(wanted, &mut line) {
+                let _ = line.write(&format!("failed\n{why}"));
             }
+            std::process::exit(0)
+        }
+        Side::Stuck(line, error) => {
+            let Failure(why) = cant_start(error);
+            let _ = line.write(&format!("failed\n{why}"));
             std::process::exit(0)
         }
     }
 }
 
 /// The whole life of the process in the background.
-fn serve(wanted: Wanted, line: &background::Line) -> Result<(), Failure> {
+fn serve(wanted: Wanted, line: &mut background::Line) -> Result<(), Failure> {
     let cpus = usable_cpus();
     let wishes = &wanted.hello.wishes;
     let cap = wanted.hello.cap.unwrap_or(u32::MAX);
@@ -136,8 +159,8 @@ fn serve(wanted: Wanted, line: &background::Line) -> Result<(), Failure> {
     let tree = written.as_ref().map(|written| written.variable().1).unwrap_or_default();
     let mut attached = Attached::new(clock, source, front, wanted.bound).map_err(failed)?;
     let tree = tree.to_string_lossy();
-    line.write(&format!("ready\n{}\n{tree}\n{socket}\n{tokens}\n{path}", std::process::id()));
-    attached.serve().map_err(failed)
+    line.write(&format!("ready\n{}\n{tree}\n{socket}\n{tokens}\n{path}", std::process::id())).map_err(failed)?;
+    if line.read().is_ok_and(|word| word == GO_ON) { attached.serve().map_err(failed) } else { Ok(()) }
 }
 
 /// `jobgate attach`: prints the variables for that process as one object.
@@ -192,5 +215,6 @@ pub fn attach(args: &AttachArgs) -> Result<(), Failure> {
         variables.push(("JOBGATE_SHIMS", Some(folder.into())));
     }
     variables.push(("JOBGATE_ATTACHED", Some(served.pid.into())));
-    super::env::say_to_shell(&export::text(Shell::Json, &variables)?)
+    super::env::say_to_shell(&export::text(Shell::Json, &variables)?)?;
+    served.leave.give()
 }

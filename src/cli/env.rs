@@ -4,7 +4,7 @@
 
 use super::args::EnvArgs;
 use super::attach::{self, Served, Wanted};
-use super::{Failure, around, gate, listed, style};
+use super::{Failure, around, gate, style};
 use crate::proto::export::{self, Shell};
 use crate::proto::makeflags;
 use crate::proto::values;
@@ -43,9 +43,9 @@ pub fn env(args: &EnvArgs) -> Result<(), Failure> {
     }
     let cap = args.cap.as_deref().map(|cap| values::count("--cap", cap)).transpose()?;
     let jobs = args.jobs.as_deref().map_or(Ok(None), |jobs| values::jobs("-j", jobs))?;
-    let shims = shims::install(&listed::names()).inspect_err(|error| log::info!("no shims: {error}")).ok();
+    let shims = super::shim::folder();
     // A shim gives it a pipe pair of its own.
-    if shims.is_none()
+    if shims.is_err()
         && let Some(make) = style::make_that_dies_of_a_fifo()
     {
         return Err(Failure(format!(
@@ -53,6 +53,7 @@ pub fn env(args: &EnvArgs) -> Result<(), Failure> {
             make.display()
         )));
     }
+    let shims = shims.inspect_err(|why| why.iter().for_each(|why| say(why))).ok();
     let bound = match args.pid {
         _ if args.until_stopped => None,
         Some(pid) => Some(pid),
@@ -98,7 +99,8 @@ fn print(shell: Shell, served: Served, shims: Option<PathBuf>) -> Result<(), Fai
     }
     let before = std::env::var_os(BEFORE).or_else(|| std::env::var_os("MAKEFLAGS")).unwrap_or_default();
     variables.push((BEFORE, Some(before)));
-    say_to_shell(&export::text(shell, &variables)?)
+    say_to_shell(&export::text(shell, &variables)?)?;
+    served.leave.give()
 }
 
 fn stop(shell: Shell) -> Result<(), Failure> {

@@ -81,7 +81,7 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
         joins_what_is_around: false,
         may_start: false,
         // It may have been called by a path that a build tree has stored: what it starts finds tools by PATH.
-        shims: shims_folder(),
+        shims: shims::install(&listed::names()).ok(),
     };
     match plan.find_gate(&args) {
         Ok(Found::Shared(source)) => {
@@ -158,7 +158,8 @@ impl Plan {
             && says_nothing(args)
             && (knows_tool || (cap.is_none() && wishes.gate.jobs.is_none()));
         let joins_what_is_around = is_guest || (around.is_any() && !choice.joins);
-        let shims = if args.no_shims { None } else { shims_folder() };
+        let shims = if args.no_shims { Err(None) } else { super::shim::folder() };
+        let shims = shims.inspect_err(|why| why.iter().for_each(|why| say(why))).ok();
         Plan {
             shape: Shape { tool, choice, cap, number: NumberOption::dash_j() },
             command: CommandLine { args: left, file: real_file(tool, &given.program), ..given.clone() },
@@ -333,11 +334,6 @@ pub fn serve_tree(
     variables.push(named);
     log::debug!("{:?}, {variables:?}, {command:?}", shape.choice);
     launch::serve(clock, desk, source, Some(front), command, &variables, written, original)
-}
-
-/// What stands for the tools below, put there where it is missing.
-fn shims_folder() -> Option<PathBuf> {
-    shims::install(&listed::names()).inspect_err(|error| log::info!("no shims: {error}")).ok()
 }
 
 /// The tool itself, where PATH has its shim first.

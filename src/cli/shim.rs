@@ -13,7 +13,9 @@ use crate::sys::notify::Original;
 use crate::sys::say::say;
 use crate::sys::{shims, tools};
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// No command was found, as shells and env(1) say it.
 const NOT_FOUND: i32 = 127;
@@ -52,8 +54,18 @@ pub fn main(name: &str, original: &Original) -> ! {
 pub fn tell_folder() -> Result<(), Failure> {
     let folder = shims::install(&listed::names())
         .map_err(|error| Failure(format!("can't install the shims: {error}")))?;
-    println!("{}", folder.display());
-    Ok(())
+    let line = format!("{}\n", folder.display());
+    let said = std::io::stdout().write_all(line.as_bytes()).and_then(|()| std::io::stdout().flush());
+    said.map_err(|error| Failure(format!("nobody reads the folder's name: {error}")))
+}
+
+/// What stands for the tools below, put there where it is missing; else a sentence about that, where it is worth one: those that
+/// are told a `-j` leave the pool. Where there is no place for it, it is as it was meant.
+pub fn folder() -> Result<PathBuf, Option<String>> {
+    shims::install(&listed::names()).map_err(|error| {
+        let says = !shims::is_no_place(&error);
+        says.then(|| format!("no shims ({error}): tools below that are told a -j of their own leave the gate"))
+    })
 }
 
 fn runs_nothing(tool: Tool, args: &[OsString]) -> bool {

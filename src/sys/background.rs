@@ -20,28 +20,44 @@ pub enum Side {
     Front(Line),
     /// In the background: it says so.
     Back(Line),
+    /// On the way there, which it can't go: it says why, and ends.
+    Stuck(Line, io::Error),
 }
 
 /// Between the two.
 pub struct Line(UnixStream);
 
+/// Ends what is said: whoever says it goes on.
+const END: u8 = 0;
+
 impl Line {
-    /// What the other side wrote until it closed.
-    pub fn read(mut self) -> io::Result<String> {
-        let mut text = String::new();
-        self.0.read_to_string(&mut text)?;
-        if text.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
+    /// What the other side says.
+    pub fn read(&mut self) -> io::Result<String> {
+        let mut text = Vec::new();
+        let mut part = [0; 512];
+        while text.pop_if(|last| *last == END).is_none() {
+            match self.0.read(&mut part) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => text.extend(&part[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        String::from_utf8(text).map_err(io::Error::other)
     }
 
-    /// Writes, and says no more.
-    pub fn write(&self, text: &str) {
-        let _ = (&self.0).write_all(text.as_bytes());
-        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    /// Says something. The error: nobody is there any more.
+    pub fn write(&self, text: &str) -> io::Result<()> {
+        let mut text = text.as_bytes().to_vec();
+        text.push(END);
+        (&self.0).write_all(&text)
     }
 }
 
 /// Goes on in two processes. The one in the background has a session of its own, standard descriptors on /dev/null, the
 /// root folder, and none of our caller's descriptors or signal state: a `$(...)` around us doesn't wait for it.
+///
+/// The error is the front's, and the only one there is then.
 pub fn split() -> io::Result<Side> {
     let (front, back) = UnixStream::pair()?;
     // SAFETY: this process has one thread, so the child may do anything.
@@ -51,6 +67,13 @@ pub fn split() -> io::Result<Side> {
         return Ok(Side::Front(Line(front)));
     }
     drop(front);
+    Ok(match go_back(&back) {
+        Ok(()) => Side::Back(Line(back)),
+        Err(error) => Side::Stuck(Line(back), error),
+    })
+}
+
+fn go_back(back: &UnixStream) -> io::Result<()> {
     nix::unistd::setsid()?;
     // SAFETY: as above; its parent ends now, so that it is nobody's child.
     if let ForkResult::Parent { .. } = unsafe { fork() }? {
@@ -67,7 +90,7 @@ pub fn split() -> io::Result<Side> {
         unsafe { libc::dup2(null.as_raw_fd(), standard) };
     }
     nix::unistd::chdir("/")?;
-    Ok(Side::Back(Line(back)))
+    Ok(())
 }
 
 /// Closes all descriptors from 3 on that nothing of ours owns: those that are inherited.

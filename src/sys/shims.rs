@@ -118,16 +118,18 @@ fn tools_on_path(listed: &[String]) -> Vec<(String, PathBuf)> {
     names.into_iter().filter_map(first).collect()
 }
 
+const NO_PLACE: &str = "no place (neither HOME nor XDG_DATA_HOME is set), or no tool on PATH";
+
+/// Whether there is no place, and nobody could want one: it isn't that something can't be made.
+pub fn is_no_place(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other && error.to_string() == NO_PLACE
+}
+
 /// Sees that the folder of `for_path` is there and leads to this very program, and gives it. The error names what can't be made.
 ///
 /// A shim changes nothing there: it stands for the program that has put it there.
 pub fn install(listed: &[String]) -> io::Result<PathBuf> {
-    let missing = || {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            "no place (neither HOME nor XDG_DATA_HOME is set), or no tool on PATH",
-        )
-    };
+    let missing = || io::Error::other(NO_PLACE);
     let tools = tools_on_path(listed);
     let folder = folder_of(&tools).ok_or_else(missing)?;
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
