@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::cell::Cell;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -68,6 +69,8 @@ impl Witness {
 
 impl Drop for Witness {
     fn drop(&mut self) {
+        // It ends by either: where the one fails, the other doesn't.
+        let _ = self.line.shutdown(Shutdown::Both);
         let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
         let _ = nix::sys::wait::waitpid(self.pid, None);
     }
