@@ -39,7 +39,10 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
     let folder = file.parent().unwrap_or(file);
     fs::create_dir_all(folder).map_err(named)?;
     let unnamed = folder.join(format!(".new.{}", std::process::id()));
-    fs::write(&unnamed, text).and_then(|()| fs::rename(&unnamed, file)).map_err(named)
+    fs::write(&unnamed, text).and_then(|()| fs::rename(&unnamed, file)).map_err(|error| {
+        let _ = fs::remove_file(&unnamed);
+        named(error)
+    })
 }
 
 #[cfg(test)]
