@@ -75,14 +75,16 @@ pub fn start(
     let parent = std::process::id();
     let mut child = prepared(command, variables);
     let prepare = move || {
-        for &fd in &inherited {
-            keep_over_exec(fd)?;
+        // What of ours can't be had is no fault of the command's: it then runs without us.
+        let ours = |_| io::Error::from_raw_os_error(OURS);
+        inherited.iter().try_for_each(|&fd| keep_over_exec(fd)).map_err(ours)?;
+        // Where a sandbox forbids that it outlives us, as it would anybody.
+        if nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).is_ok()
+            && std::os::unix::process::parent_id() != parent
+        {
+            nix::sys::signal::raise(Signal::SIGTERM).map_err(io::Error::from).map_err(ours)?;
         }
-        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-        if std::os::unix::process::parent_id() != parent {
-            nix::sys::signal::raise(Signal::SIGTERM)?;
-        }
-        original.restore()
+        original.restore().map_err(ours)
     };
     // SAFETY: between fork and exec only async-signal-safe calls are made: fcntl, prctl, getppid, kill, sigaction,
     // sigprocmask; nothing allocates. This process has one thread.
@@ -114,12 +116,15 @@ fn prepared(command: &CommandLine, variables: &[(&str, OsString)]) -> Command {
     child
 }
 
+/// By which `is_shortage` knows that something of ours couldn't be had between fork and exec.
+const OURS: i32 = libc::EAGAIN;
+
 /// Whether it was the machine that was out of processes, memory or descriptors, or our variables that made the
 /// environment too large (E2BIG), and not the command.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::E2BIG)
+        Some(OURS | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::E2BIG)
     )
 }
 
