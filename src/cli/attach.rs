@@ -159,7 +159,8 @@ fn serve(wanted: Wanted, line: &mut background::Line) -> Result<(), Failure> {
     let tree = written.as_ref().map(|written| written.variable().1).unwrap_or_default();
     let mut attached = Attached::new(clock, source, front, wanted.bound).map_err(failed)?;
     let tree = tree.to_string_lossy();
-    line.write(&format!("ready\n{}\n{tree}\n{socket}\n{tokens}\n{path}", std::process::id())).map_err(failed)?;
+    line.write(&format!("ready\n{}\n{tree}\n{socket}\n{tokens}\n{path}", std::process::id()))
+        .map_err(failed)?;
     if line.read().is_ok_and(|word| word == GO_ON) { attached.serve().map_err(failed) } else { Ok(()) }
 }
 

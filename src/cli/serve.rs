@@ -30,7 +30,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let listener = socket::given_listener().map_err(|error| failed("no listening socket", error))?;
         let kind = Kind::OnDemand { recovering: args.recovering };
         let name = Name::of(&socket);
-        let server = Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
+        let server =
+            Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
         return name.unless_served(server)?.serve().map_err(|error| failed("can't serve", error));
     }
     let systemd = Box::new(Systemd::take().map_err(|error| Failure(error.to_string()))?);

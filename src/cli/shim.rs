@@ -64,7 +64,9 @@ pub fn tell_folder() -> Result<(), Failure> {
 pub fn folder() -> Result<PathBuf, Option<String>> {
     shims::install(&listed::names()).map_err(|error| {
         let says = !shims::is_no_place(&error);
-        says.then(|| format!("no shims ({error}): tools below that are told a -j of their own leave the gate"))
+        says.then(|| {
+            format!("no shims ({error}): tools below that are told a -j of their own leave the gate")
+        })
     })
 }
 

@@ -3,6 +3,7 @@
 //! Doesn't know jobs. All hangs from a root folder, `/proc` mostly: a test is a folder. What can't be read (it has ended,
 //! or `hidepid` hides it) isn't there.
 
+use super::again::fill;
 use crate::proto::ancestry::{Ancestor, Stat};
 use std::ffi::OsString;
 use std::fs::File;
@@ -83,7 +84,8 @@ fn stat(root: &Path, pid: i32) -> Option<Stat> {
     // All of it at once: a line is read for each ancestor of each client that comes, and a name of 16 bytes, escaped, and
     // fifty numbers are shorter than this.
     let mut line = [0; 2048];
-    let length = File::open(root.join(pid.to_string()).join("stat")).ok()?.read(&mut line).ok()?;
+    let mut file = File::open(root.join(pid.to_string()).join("stat")).ok()?;
+    let length = fill(&mut line, |to, _| file.read(to), |line| line.ends_with(b"\n")).ok()?;
     Stat::parse(&line[..length])
 }
 

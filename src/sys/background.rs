@@ -2,9 +2,11 @@
 //!
 //! Doesn't know what it does.
 
+use super::again::again;
 use super::notify::reset_signals;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, getppid};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -36,11 +38,9 @@ impl Line {
         let mut text = Vec::new();
         let mut part = [0; 512];
         while text.pop_if(|last| *last == END).is_none() {
-            match self.0.read(&mut part) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(length) => text.extend(&part[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match again(|| self.0.read(&mut part))? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => text.extend(&part[..length]),
             }
         }
         String::from_utf8(text).map_err(io::Error::other)
@@ -63,7 +63,7 @@ pub fn split() -> io::Result<Side> {
     // SAFETY: this process has one thread, so the child may do anything.
     if let ForkResult::Parent { child } = unsafe { fork() }? {
         drop(back);
-        let _ = nix::sys::wait::waitpid(child, None);
+        let _ = again(|| waitpid(child, None));
         return Ok(Side::Front(Line(front)));
     }
     drop(front);

@@ -3,6 +3,7 @@
 //! Doesn't know what it says. All that can be lost there is time, so whatever is wrong with it is as if it weren't there:
 //! a folder that is somebody else's or can't be written, a link in its place, a file that is too large.
 
+use super::again::again;
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
@@ -32,7 +33,8 @@ pub fn read(folder: &Path, name: &str) -> Vec<u8> {
 
 fn try_read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let file = openat(open_own(folder)?, name, flags, Mode::empty())?;
+    let folder = open_own(folder)?;
+    let file = again(|| openat(&folder, name, flags, Mode::empty()))?;
     let stat = fstat(&file)?;
     if !is_own(&stat) || !is_kind(&stat, SFlag::S_IFREG) || stat.st_size as u64 > LARGEST {
         return Err(io::ErrorKind::InvalidData.into());
@@ -54,7 +56,7 @@ fn try_replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     // Of a random name: another process, or another machine, may write at the same time.
     let new = format!(".{name}-{:016x}", RandomState::new().build_hasher().finish());
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(&folder, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let file = again(|| openat(&folder, new.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR))?;
     let written = File::from(file).write_all(text);
     let done = written.and_then(|()| Ok(renameat(&folder, new.as_str(), &folder, name)?));
     if done.is_err() {
@@ -76,7 +78,8 @@ fn make(folder: &Path) {
 fn open_own(folder: &Path) -> io::Result<OwnedFd> {
     let (base, name) = folder.parent().zip(folder.file_name()).ok_or(io::ErrorKind::NotFound)?;
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let folder = openat(open_base(base)?, name, flags, Mode::empty())?;
+    let base = open_base(base)?;
+    let folder = again(|| openat(&base, name, flags, Mode::empty()))?;
     let stat = fstat(&folder)?;
     if is_own(&stat) && stat.st_mode & 0o022 == 0 {
         Ok(folder)
@@ -92,7 +95,7 @@ fn open_base(base: &Path) -> io::Result<OwnedFd> {
     let trusted = around.uid() == geteuid().as_raw() || around.uid() == 0;
     let follow = trusted && around.mode() & 0o022 == 0;
     let flags = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
-    let base = open(base, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let base = again(|| open(base, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()))?;
     if is_own(&fstat(&base)?) { Ok(base) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 

@@ -122,10 +122,7 @@ const OURS: i32 = libc::EAGAIN;
 /// Whether it was the machine that was out of processes, memory or descriptors, or our variables that made the
 /// environment too large (E2BIG), and not the command.
 pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(OURS | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::E2BIG)
-    )
+    matches!(error.raw_os_error(), Some(OURS | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::E2BIG))
 }
 
 /// The exit status for a command that can't be run: 127 not found, 126 found but not runnable (env(1)).

@@ -2,6 +2,7 @@
 //!
 //! Doesn't know what they are used for.
 
+use super::again::again;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
@@ -79,7 +80,8 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 /// show on the one that the tree has, and no name is needed.
 pub fn reopen(fd: impl AsFd, access: OFlag) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    Ok(open(path.as_str(), access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?)
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    Ok(again(|| open(path.as_str(), flags, Mode::empty()))?)
 }
 
 /// Reads once without waiting, into a small buffer: how many bytes came, at most `most`; 0 where nothing stands.

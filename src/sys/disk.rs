@@ -2,6 +2,7 @@
 //!
 //! Doesn't know how much is needed. What isn't there yet will be made where its nearest folder lies.
 
+use super::again::again;
 use crate::policy::diskmon::Amounts;
 use crate::proto::diskmon::device_at;
 use nix::errno::Errno;
@@ -19,7 +20,7 @@ pub fn real_path(dir: &Path) -> PathBuf {
 pub fn free(dir: &Path) -> io::Result<Amounts> {
     let mut missing = Errno::ENOENT;
     for folder in dir.ancestors() {
-        match statvfs(folder) {
+        match again(|| statvfs(folder)) {
             Ok(seen) => {
                 // A kernel that doesn't count inodes says 0 of all (btrfs) or -1 free (cephfs).
                 let counts = seen.files() != 0 && seen.files_available() != u64::MAX as libc::fsfilcnt_t;

@@ -3,6 +3,7 @@
 //! Doesn't know how many tokens there should be. It is held **write-only**: then POLLERR on our descriptor says that
 //! no process has it open for reading, and the edge comes 1-5 ms after the last one died (make 4.4.1 and ninja).
 
+use super::again::again;
 use super::descriptor::{place_high, read_tokens, reopen, standing, write_tokens};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -46,9 +47,12 @@ impl Fifo {
     fn open_and_name(folder: &Path, pid: u32, unnamed: &Path) -> io::Result<Fifo> {
         std::fs::set_permissions(unnamed, PermissionsExt::from_mode(0o600))?;
         // Without a reader it can't be opened for writing only.
-        let both = open(unnamed, OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())?;
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let writer = place_high(open(unnamed, flags, Mode::empty())?)?;
+        let open = |access: OFlag| {
+            let flags = access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            again(|| open(unnamed, flags, Mode::empty()))
+        };
+        let both = open(OFlag::O_RDWR)?;
+        let writer = place_high(open(OFlag::O_WRONLY)?)?;
         if fcntl(&both, FcntlArg::F_GETPIPE_SZ)? < LEAST_CAPACITY {
             // Refused above the user's pipe quota (pipe(7)); one page then serves all but very long runs.
             let _ = fcntl(&both, FcntlArg::F_SETPIPE_SZ(LEAST_CAPACITY));
@@ -113,7 +117,7 @@ impl Fifo {
     /// folders); the tools that have it open go on with it.
     fn open_again(&self, access: OFlag) -> io::Result<OwnedFd> {
         let flags = access | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        reopen(&self.writer, access).or_else(|_| Ok(open(&self.path, flags, Mode::empty())?))
+        reopen(&self.writer, access).or_else(|_| Ok(again(|| open(&self.path, flags, Mode::empty()))?))
     }
 
     /// The descriptor that is readable while the record has entries: somebody took a token, or closed the fifo.
@@ -182,7 +186,7 @@ pub fn maker_of(name: &OsStr) -> Option<i32> {
 pub fn is_abandoned(path: &Path) -> bool {
     let is_fifo = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let Some(reader) = is_fifo.then(|| open(path, flags, Mode::empty()).ok()).flatten() else {
+    let Some(reader) = is_fifo.then(|| again(|| open(path, flags, Mode::empty())).ok()).flatten() else {
         return false;
     };
     // Bytes vanish with the last one who holds it: where some stand it is held. Nothing to read at all (EAGAIN): held
@@ -191,12 +195,12 @@ pub fn is_abandoned(path: &Path) -> bool {
         return false;
     }
     let mut byte = [0];
-    match nix::unistd::read(&reader, &mut byte) {
+    match again(|| nix::unistd::read(&reader, &mut byte)) {
         Ok(0) => true,
         Ok(_) => {
             // Somebody returned a token in this very moment: it goes back.
-            let _ = open(path, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
-                .map(|writer| write_tokens(writer, 1));
+            let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+            let _ = again(|| open(path, flags, Mode::empty())).map(|writer| write_tokens(writer, 1));
             false
         }
         Err(_) => false,

@@ -2,6 +2,7 @@
 //!
 //! Doesn't know what an endpoint says.
 
+use super::again::again;
 use super::{fifo, tree_file};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
@@ -73,7 +74,7 @@ fn make_usable(folder: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let stat = fstat(open(folder, flags, Mode::empty())?)?;
+    let stat = fstat(again(|| open(folder, flags, Mode::empty()))?)?;
     if stat.st_uid != geteuid().as_raw() && stat.st_uid != 0 {
         return refuse("owned by somebody else");
     }

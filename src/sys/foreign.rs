@@ -3,6 +3,7 @@
 //! Doesn't know how many tokens there are, or what they are for. Touches nothing that others see: it has descriptions of
 //! its own, so no flag of theirs changes, and all of it is close-on-exec.
 
+use super::again::again;
 use super::descriptor::{place_high, reopen};
 use crate::proto::makeflags::Inherited;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -50,7 +51,8 @@ impl Foreign {
     pub fn reach(proxy: i32, read: i32, write: i32) -> io::Result<[OwnedFd; 4]> {
         let end = |number: i32, access: OFlag| {
             let path = format!("/proc/{proxy}/fd/{number}");
-            let pipe = open(path.as_str(), access | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty())?;
+            let flags = access | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+            let pipe = again(|| open(path.as_str(), flags, Mode::empty()))?;
             check_fifo(fstat(&pipe)?.st_mode)?;
             // Its tools expect ends that wait.
             fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()))?;
@@ -148,12 +150,12 @@ fn open_path(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     // Opening a device may do something; so what it is comes first, and again, for it may be another file by then.
     check_fifo(stat(path)?.st_mode)?;
-    let reader = open(path, OFlag::O_RDONLY | flags, Mode::empty())?;
+    let reader = again(|| open(path, OFlag::O_RDONLY | flags, Mode::empty()))?;
     check_fifo(fstat(&reader)?.st_mode)?;
     let reader = alive(reader)?;
     // The same file, whatever has the name now; by the name where there is no /proc.
     let writer = reopen(&reader, OFlag::O_WRONLY)
-        .or_else(|_| Ok::<_, io::Error>(open(path, OFlag::O_WRONLY | flags, Mode::empty())?))?;
+        .or_else(|_| Ok::<_, io::Error>(again(|| open(path, OFlag::O_WRONLY | flags, Mode::empty()))?))?;
     check_fifo(fstat(&writer)?.st_mode)?;
     Ok((reader, writer))
 }

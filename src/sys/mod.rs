@@ -2,6 +2,7 @@
 //!
 //! Knows descriptors, processes, signals and kernel files; doesn't know tokens' meaning, policy or the event loop.
 
+mod again;
 pub mod ancestors;
 pub mod background;
 pub mod cache;

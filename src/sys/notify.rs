@@ -2,6 +2,7 @@
 //!
 //! Doesn't know what is done about a signal.
 
+use super::again::again;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -104,13 +105,15 @@ impl Signals {
         self.0.as_fd()
     }
 
-    /// Waits for one, at most so long.
+    /// Waits for one, at most so long; a call that was interrupted has waited.
     pub fn wait(&self, most: Duration) -> io::Result<()> {
         let mut signals = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         // Rounded up, lest the last millisecond is spent without waiting.
         let most = most + Duration::from_millis(1);
-        poll(&mut signals, PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX))?;
-        Ok(())
+        match poll(&mut signals, PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The next signal, or `None`. The error: none will be seen any more.
@@ -131,12 +134,7 @@ impl Signals {
 
 /// The next one that waits there.
 fn read(descriptor: &SignalFd) -> io::Result<Option<libc::signalfd_siginfo>> {
-    loop {
-        match descriptor.read_signal() {
-            Err(nix::Error::EINTR) => {}
-            read => return Ok(read?),
-        }
-    }
+    Ok(again(|| descriptor.read_signal())?)
 }
 
 /// What a server is told by signals.

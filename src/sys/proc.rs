@@ -2,6 +2,7 @@
 //!
 //! Doesn't know thresholds or rates. Pressure files hang from a root folder, `/proc` by default: a test is a folder.
 
+use super::again::fill;
 use super::files::read_regular;
 use crate::policy::pressure::{PerResource, Resource, Totals};
 use crate::proto::findings::Unreadable;
@@ -44,7 +45,8 @@ impl PressureFiles {
     fn read(&self, resource: Resource) -> io::Result<Option<u64>> {
         let Some(file) = &self.0[resource as usize] else { return Ok(None) };
         let mut text = [0; 512];
-        let length = file.read_at(&mut text, 0)?;
+        // Its first line is all that is looked at.
+        let length = fill(&mut text, |to, at| file.read_at(to, at as u64), |text| text.contains(&b'\n'))?;
         match text::some_total(&text[..length]) {
             Some(total) => Ok(Some(total)),
             None => Err(io::Error::new(io::ErrorKind::InvalidData, "no line 'some ... total=N' in it")),

@@ -3,6 +3,7 @@
 //! Doesn't know what a shim does. A copy, so that a build tree that has stored a shim's path (cmake, configure) goes on working
 //! when this program is moved, renewed or removed; a link, so that one file is renewed for all.
 
+use super::again::again;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -197,7 +198,7 @@ fn check_same(file: &Path) -> io::Result<()> {
 fn copy(to: &Path) -> io::Result<()> {
     let mut from = fs::File::open("/proc/self/exe")?;
     let mut file = fs::File::create_new(to)?;
-    io::copy(&mut from, &mut file)?;
+    again(|| io::copy(&mut from, &mut file))?;
     let meta = from.metadata()?;
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     // By which the next one sees that nothing has to be done.

@@ -2,12 +2,14 @@
 //!
 //! Doesn't know what is said over them.
 
+use super::again::again;
 use super::folder;
 use super::notify::reset_signals;
 use nix::fcntl::OFlag;
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket};
 use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, geteuid};
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -129,11 +131,7 @@ pub fn dial(path: &Path) -> io::Result<UnixStream> {
     let ours = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(ACCEPTED))?;
     let address = UnixAddr::new(path)?;
-    while let Err(error) = nix::sys::socket::connect(ours.as_raw_fd(), &address) {
-        if error != nix::Error::EINTR {
-            return Err(error.into());
-        }
-    }
+    again(|| Ok(nix::sys::socket::connect(ours.as_raw_fd(), &address)?))?;
     setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(0))?;
     Ok(UnixStream::from(ours))
 }
@@ -270,7 +268,7 @@ fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::Result<()> {
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             drop(tells);
-            let _ = nix::sys::wait::waitpid(child, None);
+            let _ = again(|| waitpid(child, None));
             started(File::from(told))
         }
         ForkResult::Child => {
@@ -300,21 +298,15 @@ fn started(mut told: File) -> io::Result<()> {
 fn tell(line: RawFd, error: &io::Error) {
     let why = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
     // SAFETY: the kernel reads these bytes.
-    let _ = again(|| unsafe { libc::write(line, why.as_ptr().cast(), why.len()) as i32 });
+    let _ = made(|| unsafe { libc::write(line, why.as_ptr().cast(), why.len()) as i32 });
 }
 
-/// The call's number, or its error; an interrupted one is made again.
-fn again(call: impl Fn() -> i32) -> io::Result<i32> {
-    loop {
-        let number = call();
-        if number >= 0 {
-            return Ok(number);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
+/// The call's number, or its error.
+fn made(call: impl Fn() -> i32) -> io::Result<i32> {
+    again(|| match call() {
+        number if number >= 0 => Ok(number),
+        _ => Err(io::Error::last_os_error()),
+    })
 }
 
 /// Only system calls: we are a fork. Returns only where something was refused, which it has told then.
@@ -328,23 +320,23 @@ fn become_server(
     let environment: [*const libc::c_char; 1] = [std::ptr::null()];
     let mut line = tells.as_raw_fd();
     // SAFETY: takes numbers.
-    let above = |fd: RawFd| again(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) });
+    let above = |fd: RawFd| made(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) });
     let mut become_it = || -> io::Result<i32> {
         line = above(line)?;
         let (null, listener) = (above(null.as_raw_fd())?, above(listener.as_raw_fd())?);
         for (from, to) in [(null, 0), (null, 1), (null, 2), (listener, LISTENER)] {
             // SAFETY: onto numbers that nothing of this process uses any more.
-            again(|| unsafe { libc::dup2(from, to) })?;
+            made(|| unsafe { libc::dup2(from, to) })?;
         }
         // SAFETY: likewise.
-        line = again(|| unsafe { libc::dup3(line, LISTENER + 1, libc::O_CLOEXEC) })?;
+        line = made(|| unsafe { libc::dup3(line, LISTENER + 1, libc::O_CLOEXEC) })?;
         // SAFETY: close_range and exec take no memory but what outlives them.
         unsafe {
             libc::syscall(libc::SYS_close_range, LISTENER + 2, u32::MAX, 0);
             libc::chdir(c"/".as_ptr());
             libc::umask(0o077);
             reset_signals();
-            again(|| libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr()))
+            made(|| libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr()))
         }
     };
     if let Err(error) = become_it() {

@@ -2,6 +2,7 @@
 //!
 //! Doesn't know what follows from it.
 
+use super::again::again;
 use super::{cache, remembered, shims};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
@@ -82,12 +83,12 @@ fn answer(mut child: Child, end: Instant) -> Option<Vec<u8>> {
         let left = PollTimeout::try_from(end.saturating_duration_since(Instant::now())).ok()?;
         let mut ready = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ready, left) {
-            Err(nix::Error::EINTR) => continue,
+            Err(nix::Error::EINTR) => continue, // with the time that is left
             Ok(1..) => {}
             Ok(_) | Err(_) => break false,
         }
         let mut part = [0; 4096];
-        match output.read(&mut part) {
+        match again(|| output.read(&mut part)) {
             Ok(0) => break true,
             Ok(length) if text.len() < part.len() => text.extend_from_slice(&part[..length]),
             Ok(_) => {}

@@ -3,6 +3,7 @@
 //! Doesn't know what is written there, nor what a job is. A lock is a POSIX record lock: it belongs to a process, stays with it
 //! over exec, isn't inherited by its children, and goes with it however it dies (fcntl(2), "Advisory record locking").
 
+use super::again::{again, fill};
 use super::descriptor::place_high;
 use super::{ancestors, folder};
 use nix::fcntl::{OFlag, open};
@@ -70,7 +71,7 @@ impl Drop for TreeFile {
 pub fn read(path: &Path) -> Option<String> {
     let mut file = File::from(open_own(path, OFlag::O_RDONLY)?);
     let mut bytes = vec![0; LENGTH];
-    let length = file.read(&mut bytes).ok()?;
+    let length = fill(&mut bytes, |to, _| file.read(to), |_| false).ok()?;
     bytes.truncate(length);
     String::from_utf8(bytes).ok()
 }
@@ -143,7 +144,7 @@ impl Jobs {
 
 fn open_own(path: &Path, access: OFlag) -> Option<OwnedFd> {
     let flags = access | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let file = open(path, flags, Mode::empty()).ok()?;
+    let file = again(|| open(path, flags, Mode::empty())).ok()?;
     let stat = fstat(&file).ok()?;
     let is_file = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
     (is_file && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o022 == 0).then_some(file)

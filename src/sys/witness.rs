@@ -6,8 +6,10 @@
 //! `fatal_error_signal`). `timeout` and bitbake both signal groups. The witness shares our group, blocks everything,
 //! and looks at its own pending signals when asked.
 
+use super::again::again;
 use super::notify::Arrival;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -72,7 +74,7 @@ impl Drop for Witness {
         // It ends by either: where the one fails, the other doesn't.
         let _ = self.line.shutdown(Shutdown::Both);
         let _ = nix::sys::signal::kill(self.pid, Signal::SIGKILL);
-        let _ = nix::sys::wait::waitpid(self.pid, None);
+        let _ = again(|| waitpid(self.pid, None));
     }
 }
 
