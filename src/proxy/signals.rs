@@ -84,20 +84,26 @@ impl SignalDesk {
         let change = child.change()?;
         self.child_changed = change.is_some();
         if change.is_none() {
-            child.reap_orphans(self.witness.as_ref().map(Witness::pid));
+            self.reap(child);
         }
         Ok(change.map(|change| self.happening(change)))
+    }
+
+    /// Reaps what has ended but the command. A witness that somebody has killed is done without: it would hide all that end later.
+    fn reap(&mut self, child: &Child) {
+        while child.reap_orphans(self.witness.as_ref().map(Witness::pid)) {
+            self.witness = None;
+        }
     }
 
     /// The command was told to end, and has: what it has left running is told as well, and waited for a while. Not before, for a
     /// make tells its own, and a second SIGTERM would kill a make that is about to delete its half-built targets.
     pub fn sweep(&mut self, child: &Child, clock: Clock) {
-        let witness = self.witness.as_ref().map(Witness::pid);
         let mut told = Vec::new();
         let started = clock.now();
         loop {
-            child.reap_orphans(witness);
-            let orphans = child::orphans(witness);
+            self.reap(child);
+            let orphans = child::orphans(self.witness.as_ref().map(Witness::pid));
             if orphans.is_empty() {
                 return;
             }

@@ -167,20 +167,21 @@ impl Child {
         }
     }
 
-    /// Reaps the orphans that have ended; `but`: another child, which is somebody else's to reap.
-    pub fn reap_orphans(&self, but: Option<i32>) {
+    /// Reaps the orphans that have ended; `but`: another child, which is somebody else's to reap: whether it has ended, and must be
+    /// for those behind it to be seen.
+    pub fn reap_orphans(&self, but: Option<i32>) -> bool {
         loop {
             // SAFETY: all of its fields are integers.
             let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
             let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
             // SAFETY: the kernel writes one siginfo; nothing is reaped by this.
             if unsafe { libc::waitid(libc::P_ALL, 0, &mut info, flags) } < 0 {
-                return;
+                return false;
             }
             // SAFETY: waitid fills in this part of it, with zero where nobody has ended.
             let pid = unsafe { info.si_pid() };
             if pid == 0 || pid == self.pid() || Some(pid) == but {
-                return;
+                return Some(pid) == but;
             }
             // SAFETY: a child of ours that has ended, and that nobody else waits for.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
