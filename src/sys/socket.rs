@@ -131,7 +131,7 @@ pub fn dial(path: &Path) -> io::Result<UnixStream> {
     let ours = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(ACCEPTED))?;
     let address = UnixAddr::new(path)?;
-    again(|| Ok(nix::sys::socket::connect(ours.as_raw_fd(), &address)?))?;
+    again(|| nix::sys::socket::connect(ours.as_raw_fd(), &address))?;
     setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(0))?;
     Ok(UnixStream::from(ours))
 }
