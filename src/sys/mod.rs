@@ -14,6 +14,7 @@ pub mod fifo;
 pub mod files;
 pub mod folder;
 pub mod foreign;
+pub mod guarded;
 pub mod layer;
 pub mod limits;
 pub mod notify;

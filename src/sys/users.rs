@@ -6,6 +6,7 @@
 use crate::proto::config::Name;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use std::ffi::CString;
+use std::path::PathBuf;
 
 /// The uid of a user. A number is taken as it is, known or not; for an unknown name the error names it.
 pub fn uid_of(user: &Name) -> Result<u32, String> {
@@ -34,6 +35,51 @@ pub fn gid_of(group: &Name) -> Result<u32, String> {
 /// Whose process this is.
 pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
+}
+
+/// Whether we act for somebody else than who has started us: a set-user-ID or set-group-ID program (credentials(7)).
+pub fn acts_for_another() -> bool {
+    use nix::unistd::{getegid, geteuid, getgid, getuid};
+    getuid() != geteuid() || getgid() != getegid()
+}
+
+/// Shown for all whom a user namespace has no number for (user_namespaces(7), /proc/sys/kernel/overflowuid).
+const NOBODY: u32 = 65534;
+
+/// Whether a uid may be anybody's: it stands for all who have no number in our user namespace.
+pub fn is_unmapped(uid: u32) -> bool {
+    let map = || std::fs::read_to_string("/proc/self/uid_map").ok();
+    uid == NOBODY && map().is_some_and(|map| !maps(&map, uid))
+}
+
+/// Whether a table of uids, of lines 'first, first outside, count', has this one.
+fn maps(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
+        let (first, count) = (numbers.next(), numbers.nth(1));
+        first.zip(count).is_some_and(|(first, count)| uid >= first && uid - first < count)
+    })
+}
+
+/// Whether that uid is ours, and ours alone.
+pub fn is_own(uid: u32) -> bool {
+    uid == own_uid() && !is_unmapped(uid)
+}
+
+/// Whether nobody but us is in a group: it is our own one, named as we are, and has no other members.
+pub fn is_private_group(gid: u32) -> bool {
+    if gid != nix::unistd::getegid().as_raw() {
+        return false; // without a look-up
+    }
+    let own = User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+    own.zip(group)
+        .is_some_and(|(own, group)| own.name == group.name && group.mem.iter().all(|name| *name == own.name))
+}
+
+/// The home folder that the databases name for us.
+pub fn home() -> Option<PathBuf> {
+    User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir)
 }
 
 /// Whether a process of `uid`, whose own group is `primary_gid`, belongs to one of the groups `gids`: by that group, or by
@@ -77,6 +123,23 @@ mod tests {
         assert_eq!(gid_of(&unknown), Err("there is no group 'no such-user'".to_owned()));
         let odd = uid_of(&text("a\0b"));
         assert!(odd.is_err(), "{odd:?}");
+    }
+
+    #[test]
+    fn a_table_of_uids() {
+        let whole = "         0          0 4294967295\n";
+        let rows = [
+            (whole, true),
+            ("1000 1000 1\n", false),
+            ("0 1000 1\n1 100000 65536\n", true),
+            ("", false),
+            ("x\n", false),
+        ];
+        for (map, has) in rows {
+            assert_eq!(maps(map, NOBODY), has, "{map}");
+        }
+        assert!(maps("0 1000 1\n", 0) && !maps("0 1000 1\n", 1) && maps("5 0 2\n", 6) && !maps("5 0 2\n", 4));
+        assert!(!is_unmapped(0) && is_own(own_uid()) && !is_own(own_uid().wrapping_add(1)));
     }
 
     #[test]
