@@ -5,9 +5,12 @@
 
 use super::again::fill;
 use crate::proto::ancestry::{Ancestor, Stat};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fstat};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -43,6 +46,11 @@ pub fn chain_to(root: &Path, pid: i32, mut is_end: impl FnMut(&Ancestor) -> bool
     chain
 }
 
+/// What tells our pid namespace from others; 0 where that can't be seen.
+pub fn pid_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino())
+}
+
 /// Whose a process is.
 pub fn owner_of(pid: i32) -> Option<u32> {
     std::fs::metadata(Path::new(PROC).join(pid.to_string())).ok().map(|meta| meta.uid())
@@ -51,6 +59,35 @@ pub fn owner_of(pid: i32) -> Option<u32> {
 /// When a process started, in clock ticks since boot.
 pub fn start_of(pid: i32) -> Option<u64> {
     stat(Path::new(PROC), pid).map(|stat| stat.start)
+}
+
+/// A process that is looked at more than once: never another one that has got its pid meanwhile.
+#[derive(Debug)]
+pub struct Process(OwnedFd);
+
+impl Process {
+    /// Its folder below `/proc`.
+    pub fn open(pid: i32) -> io::Result<Process> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Process(open(&Path::new(PROC).join(pid.to_string()), flags, Mode::empty())?))
+    }
+
+    /// Whose it is; root's where it doesn't let itself be looked into (proc(5)).
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(fstat(&self.0)?.st_uid)
+    }
+
+    /// When it started, in clock ticks since boot; `None`: it has ended.
+    pub fn start(&self) -> Option<u64> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = openat(&self.0, "stat", flags, Mode::empty()).ok()?;
+        read_stat(File::from(file)).map(|stat| stat.start)
+    }
+
+    /// Opens what it has open at `number` anew.
+    pub fn open_descriptor(&self, number: i32, flags: OFlag) -> io::Result<OwnedFd> {
+        Ok(openat(&self.0, format!("fd/{number}").as_str(), flags, Mode::empty())?)
+    }
 }
 
 /// A variable of the environment that the process was started with; `None` also where that is hidden from us.
@@ -81,10 +118,13 @@ pub fn children(root: &Path, pid: i32) -> Vec<i32> {
 }
 
 fn stat(root: &Path, pid: i32) -> Option<Stat> {
+    read_stat(File::open(root.join(pid.to_string()).join("stat")).ok()?)
+}
+
+fn read_stat(mut file: File) -> Option<Stat> {
     // All of it at once: a line is read for each ancestor of each client that comes, and a name of 16 bytes, escaped, and
     // fifty numbers are shorter than this.
     let mut line = [0; 2048];
-    let mut file = File::open(root.join(pid.to_string()).join("stat")).ok()?;
     let length = fill(&mut line, |to, _| file.read(to), |line| line.ends_with(b"\n")).ok()?;
     Stat::parse(&line[..length])
 }

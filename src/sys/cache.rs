@@ -4,15 +4,14 @@
 //! a folder that is somebody else's or can't be written, a link in its place, a file that is too large.
 
 use super::again::again;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use super::{guarded, users};
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsString;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// No file of ours is larger.
@@ -33,10 +32,10 @@ pub fn read(folder: &Path, name: &str) -> Vec<u8> {
 
 fn try_read(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let folder = open_own(folder)?;
+    let folder = guarded::open_own(folder)?;
     let file = again(|| openat(&folder, name, flags, Mode::empty()))?;
     let stat = fstat(&file)?;
-    if !is_own(&stat) || !is_kind(&stat, SFlag::S_IFREG) || stat.st_size as u64 > LARGEST {
+    if !users::is_own(stat.st_uid) || !is_kind(&stat, SFlag::S_IFREG) || stat.st_size as u64 > LARGEST {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut text = Vec::new();
@@ -51,8 +50,9 @@ pub fn replace(folder: &Path, name: &str, text: &[u8]) {
 }
 
 fn try_replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
-    make(folder);
-    let folder = open_own(folder)?;
+    // It, and the cache folder that it lies in; not what that lies in: a home that isn't there isn't to be. Below `sudo` the
+    // home may be the caller's, who couldn't write to what root makes there.
+    let folder = guarded::make_own(folder, 2)?;
     // Of a random name: another process, or another machine, may write at the same time.
     let new = format!(".{name}-{:016x}", RandomState::new().build_hasher().finish());
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -65,44 +65,6 @@ fn try_replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     done
 }
 
-/// Makes the folder, and the cache folder that it lies in; not what that lies in: a home that isn't there isn't to be.
-fn make(folder: &Path) {
-    let Some((base, name)) = folder.parent().zip(folder.file_name()) else { return };
-    let _ = std::fs::DirBuilder::new().mode(0o700).create(base);
-    if let Ok(base) = open_base(base) {
-        let _ = mkdirat(base, name, Mode::S_IRWXU);
-    }
-}
-
-/// The folder, if it is a real one of our own that nobody else can write to.
-fn open_own(folder: &Path) -> io::Result<OwnedFd> {
-    let (base, name) = folder.parent().zip(folder.file_name()).ok_or(io::ErrorKind::NotFound)?;
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let base = open_base(base)?;
-    let folder = again(|| openat(&base, name, flags, Mode::empty()))?;
-    let stat = fstat(&folder)?;
-    if is_own(&stat) && stat.st_mode & 0o022 == 0 {
-        Ok(folder)
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
-    }
-}
-
-/// The cache folder, which must be ours: below `sudo` it may be the caller's. It may be a link where nobody else could have
-/// put one.
-fn open_base(base: &Path) -> io::Result<OwnedFd> {
-    let around = std::fs::metadata(base.parent().unwrap_or(base))?;
-    let trusted = around.uid() == geteuid().as_raw() || around.uid() == 0;
-    let follow = trusted && around.mode() & 0o022 == 0;
-    let flags = if follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
-    let base = again(|| open(base, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()))?;
-    if is_own(&fstat(&base)?) { Ok(base) } else { Err(io::ErrorKind::PermissionDenied.into()) }
-}
-
-fn is_own(stat: &FileStat) -> bool {
-    stat.st_uid == geteuid().as_raw()
-}
-
 fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == kind
 }
@@ -110,6 +72,7 @@ fn is_kind(stat: &FileStat, kind: SFlag) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::geteuid;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn place() -> (tempfile::TempDir, PathBuf) {

@@ -4,6 +4,7 @@
 //! no process has it open for reading, and the edge comes 1-5 ms after the last one died (make 4.4.1 and ninja).
 
 use super::again::again;
+use super::ancestors::pid_namespace;
 use super::descriptor::{place_high, read_tokens, reopen, standing, write_tokens};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -34,7 +35,7 @@ impl Fifo {
     /// It gets its name only once it is held: a fifo with a name that nobody holds is an abandoned one.
     pub fn new(folder: &Path) -> io::Result<Fifo> {
         let pid = std::process::id();
-        let unnamed = folder.join(format!("run-{pid}.new"));
+        let unnamed = folder.join(format!("run-{}-{pid}.new", pid_namespace()));
         let _ = std::fs::remove_file(&unnamed);
         nix::unistd::mkfifo(&unnamed, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let named = Fifo::open_and_name(folder, pid, &unnamed);
@@ -170,15 +171,28 @@ impl Reader {
     }
 }
 
-/// What a fifo is called.
+/// What a fifo is called. A pid names a process in its namespace alone, and containers may share the folder: two may make one at
+/// the same time.
 fn name(pid: u32, number: u32) -> String {
-    format!("run-{pid}-{number}.fifo")
+    format!("run-{}-{pid}-{number}.fifo", pid_namespace())
+}
+
+/// Who made a fifo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// The process of this pid.
+    Here(i32),
+    /// One of another pid namespace.
+    Elsewhere,
 }
 
 /// Who made the fifo of this name; `None`: it isn't one of ours.
-pub fn maker_of(name: &OsStr) -> Option<i32> {
-    let (pid, _) = name.to_str()?.strip_prefix("run-")?.strip_suffix(".fifo")?.split_once('-')?;
-    pid.parse().ok().filter(|&pid| pid > 0)
+pub fn maker_of(name: &OsStr) -> Option<Maker> {
+    let numbers = name.to_str()?.strip_prefix("run-")?.strip_suffix(".fifo")?;
+    let mut numbers = numbers.splitn(3, '-').map(|number| number.parse::<u64>().ok());
+    let (namespace, pid, _) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let pid = i32::try_from(pid).ok().filter(|&pid| pid > 0)?;
+    Some(if namespace == pid_namespace() { Maker::Here(pid) } else { Maker::Elsewhere })
 }
 
 /// Whether nobody holds the fifo at `path` for writing: every proxy does, and leaves a keeper in every process of its
@@ -236,8 +250,17 @@ mod tests {
 
     #[test]
     fn names_tell_who_made_it() {
-        assert_eq!(maker_of(OsStr::new(&name(77, 3))), Some(77));
-        for other in ["run-77.new", "run-x-0.fifo", "run-0-0.fifo", "run--1-0.fifo", "other.fifo", ""] {
+        assert_eq!(maker_of(OsStr::new(&name(77, 3))), Some(Maker::Here(77)));
+        assert_eq!(maker_of(OsStr::new("run-1-77-3.fifo")), Some(Maker::Elsewhere));
+        for other in [
+            "run-1-77.new",
+            "run-1-x-0.fifo",
+            "run-1-0-0.fifo",
+            "run-1--1-0.fifo",
+            "run-77-0.fifo",
+            "other.fifo",
+            "",
+        ] {
             assert_eq!(maker_of(OsStr::new(other)), None, "{other}");
         }
     }

@@ -2,28 +2,29 @@
 //!
 //! Doesn't know what an endpoint says.
 
-use super::again::again;
-use super::{fifo, tree_file};
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, fstat};
-use nix::unistd::geteuid;
+use super::fifo::{self, Maker};
+use super::{cache, guarded, tree_file};
+use nix::fcntl::AtFlags;
+use nix::unistd::{AccessFlags, faccessat, geteuid};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The first usable folder, made where it is missing: `/run/user/UID/jobgate`, `$XDG_RUNTIME_DIR/jobgate`,
-/// `$TMPDIR/jobgate-UID`, `/tmp/jobgate-UID`.
+/// `$TMPDIR/jobgate-UID`, `/tmp/jobgate-UID`; where somebody else has taken that name, one below the user's cache folder.
 ///
-/// Usable: a real folder (no link), owned by us or root, writable for nobody else, its path free of white space,
-/// `\\` and `$` (make and ninja cut the path there or read them, with no quoting). The error names what was tried last.
+/// Usable: ours, writable for nobody else, and guarded (see there): nobody can put another in its place. Its path must be free
+/// of white space, `\\` and `$` (make and ninja cut the path there or read them, with no quoting). The error names what was
+/// tried last.
 pub fn own_folder() -> io::Result<PathBuf> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for folder in candidates(own_variable) {
         match make_usable(&folder) {
-            Ok(()) => return Ok(folder),
-            Err(error) => last = io::Error::new(error.kind(), format!("{}: {error}", folder.display())),
+            Ok(()) => return Ok(folder.path),
+            Err(error) => {
+                last = io::Error::new(error.kind(), format!("{}: {error}", folder.path.display()));
+            }
         }
     }
     Err(last)
@@ -34,17 +35,41 @@ pub(super) fn own_variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// Where the folder may be, by an environment.
-pub(super) fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+/// Where a folder of ours may be.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// Its path.
+    pub path: PathBuf,
+    /// So many of its last folders are made where they are missing.
+    makes: usize,
+}
+
+/// By an environment, the first that is usable first.
+pub(super) fn candidates(
+    variable: impl Fn(&str) -> Option<OsString> + Clone,
+) -> impl Iterator<Item = Candidate> {
     let uid = geteuid();
-    let variable = |name: &str| variable(name).filter(|value: &OsString| !value.is_empty());
-    let candidates = [
+    let named = {
+        let variable = variable.clone();
+        move |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    };
+    let folders = [
         Some(PathBuf::from(format!("/run/user/{uid}/jobgate"))),
-        variable("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("jobgate")),
-        variable("TMPDIR").map(|folder| PathBuf::from(folder).join(format!("jobgate-{uid}"))),
+        named("XDG_RUNTIME_DIR").map(|folder| folder.join("jobgate")),
+        named("TMPDIR").map(|folder| folder.join(format!("jobgate-{uid}"))),
         Some(PathBuf::from(format!("/tmp/jobgate-{uid}"))),
     ];
-    candidates.into_iter().flatten().collect()
+    let folders = folders.into_iter().flatten().map(|path| Candidate { path, makes: 1 });
+    folders.chain(std::iter::once_with(move || of_the_host(variable)).flatten())
+}
+
+/// A home may be shared by many hosts, which have nothing to do with each other.
+fn of_the_host(variable: impl Fn(&str) -> Option<OsString>) -> Option<Candidate> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let host = host.trim_end();
+    let path = cache::folder(variable)?.join(format!("run-{host}"));
+    // The cache folder itself, ours in it, and this.
+    (!host.contains('/')).then_some(Candidate { path, makes: 3 })
 }
 
 /// The folders that come before the usable one and are there, or could be, but aren't usable; each with the reason.
@@ -55,34 +80,30 @@ pub fn passed_over() -> Vec<(PathBuf, io::Error)> {
             Ok(()) => break,
             // Nothing to put it in: no login session, for one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => passed_over.push((folder, error)),
+            Err(error) => passed_over.push((folder.path, error)),
         }
     }
     passed_over
 }
 
-fn make_usable(folder: &Path) -> io::Result<()> {
-    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned()));
+fn make_usable(folder: &Candidate) -> io::Result<()> {
     let special = |byte: &u8| byte.is_ascii_whitespace() || b"\\$".contains(byte);
-    if !folder.is_absolute() || folder.as_os_str().as_bytes().iter().any(special) {
-        return refuse("not an absolute path free of white space, '\\' and '$'");
+    if !folder.path.is_absolute() || folder.path.as_os_str().as_bytes().iter().any(special) {
+        let why = "not an absolute path free of white space, '\\' and '$'";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        // A umask may have taken our own rights away.
-        Ok(()) => std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
-    }
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let stat = fstat(again(|| open(folder, flags, Mode::empty()))?)?;
-    if stat.st_uid != geteuid().as_raw() && stat.st_uid != 0 {
-        return refuse("owned by somebody else");
-    }
-    if stat.st_mode & 0o022 != 0 {
-        return refuse("writable for others");
-    }
-    nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK)?;
+    let opened = guarded::make_own(&folder.path, folder.makes)?;
+    faccessat(&opened, ".", AccessFlags::W_OK, AtFlags::AT_EACCESS)?;
     Ok(())
+}
+
+/// The file of this name in the first of our folders that has one, as an environment names them.
+pub(super) fn find(name: &str, variable: impl Fn(&str) -> Option<OsString> + Clone) -> Option<PathBuf> {
+    let mut folders = candidates(variable).map(|folder| folder.path);
+    // Looking is cheaper than to see whose it is.
+    folders
+        .find(|folder| folder.join(name).exists() && guarded::open_own(folder).is_ok())
+        .map(|folder| folder.join(name))
 }
 
 /// Unlinks the fifos in `folder` that nobody holds open any more: their proxy and its whole tree are gone; and what proxies
@@ -96,8 +117,12 @@ pub fn clear_abandoned(folder: &Path) {
         if tree_file::anchor_of(&name).is_some_and(|pid| !is_alive(pid)) {
             let _ = std::fs::remove_file(entry.path());
         }
-        let maker = fifo::maker_of(&name);
-        if maker.is_some_and(|pid| !is_alive(pid)) && fifo::is_abandoned(&entry.path()) {
+        let may_be_left = match fifo::maker_of(&name) {
+            Some(Maker::Here(pid)) => !is_alive(pid),
+            Some(Maker::Elsewhere) => true,
+            None => false,
+        };
+        if may_be_left && fifo::is_abandoned(&entry.path()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -105,4 +130,61 @@ pub fn clear_abandoned(folder: &Path) {
 
 fn is_alive(pid: i32) -> bool {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::Error::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_lies_in_a_folder_of_somebody_elses_is_not_found() {
+        let place = tempfile::tempdir().unwrap();
+        let ours = place.path().join("jobgate");
+        let variable = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| place.path().as_os_str().to_owned());
+        std::fs::create_dir(&ours).unwrap();
+        std::fs::write(ours.join("tree-x"), "").unwrap();
+        let modes =
+            [(0o700, 0o700, true), (0o755, 0o1777, true), (0o777, 0o700, false), (0o700, 0o777, false)];
+        for (own, around, is_found) in modes {
+            std::fs::set_permissions(&ours, PermissionsExt::from_mode(own)).unwrap();
+            std::fs::set_permissions(place.path(), PermissionsExt::from_mode(around)).unwrap();
+            let found = find("tree-x", variable);
+            assert_eq!(found, is_found.then(|| ours.join("tree-x")), "{own:o} in {around:o}");
+            let candidate = Candidate { path: ours.clone(), makes: 1 };
+            assert_eq!(make_usable(&candidate).is_ok(), is_found, "{own:o} in {around:o}");
+        }
+    }
+
+    #[test]
+    fn the_last_resort_lies_in_the_cache_folder_and_is_made_whole() {
+        let place = tempfile::tempdir().unwrap();
+        let variable = |name: &str| (name == "HOME").then(|| place.path().as_os_str().to_owned());
+        let all: Vec<Candidate> = candidates(variable).collect();
+        let last = all.last().unwrap();
+        let name = last.path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            last.path.starts_with(place.path().join(".cache/jobgate")) && name.starts_with("run-"),
+            "{last:?}"
+        );
+        assert!(
+            all[..all.len() - 1]
+                .iter()
+                .all(|other| other.makes == 1 && !other.path.starts_with(place.path()))
+        );
+        make_usable(last).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&last.path), mode(&place.path().join(".cache"))], [0o700; 2]);
+        std::fs::remove_dir_all(place.path()).unwrap();
+        assert!(make_usable(last).is_err() && !place.path().exists(), "a home that isn't there isn't to be");
+    }
+
+    #[test]
+    fn names_that_tools_cut_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["a b", "a\\b", "a$b"] {
+            let candidate = Candidate { path: place.path().join(name), makes: 1 };
+            assert!(make_usable(&candidate).is_err() && !candidate.path.exists(), "{name}");
+        }
+    }
 }

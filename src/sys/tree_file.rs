@@ -4,16 +4,16 @@
 //! over exec, isn't inherited by its children, and goes with it however it dies (fcntl(2), "Advisory record locking").
 
 use super::again::{again, fill};
+use super::ancestors::{self, pid_namespace};
 use super::descriptor::place_high;
-use super::{ancestors, folder};
+use super::{folder, users};
 use nix::fcntl::{OFlag, open};
 use nix::poll::poll;
 use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::geteuid;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What is written is shorter, and is written whole: who reads sees the old or the new.
@@ -38,6 +38,8 @@ impl TreeFile {
         let path = folder.join(name(anchor));
         let _ = std::fs::remove_file(&path);
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        // A umask may have taken our own rights away.
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
         Ok(TreeFile { path, file })
     }
 
@@ -90,12 +92,9 @@ pub fn await_text<T>(path: &Path, wanted: impl Fn(&str) -> Option<T>) -> Option<
 /// The file of the tree that hangs from `anchor`, in the first that has one of the folders that are usual for us, and of
 /// those that were usual for it: our environment may have lost what names them.
 pub fn of_anchor(anchor: i32) -> Option<PathBuf> {
-    let own = folder::candidates(folder::own_variable);
-    let its = || folder::candidates(|name| ancestors::variable_of(Path::new(ancestors::PROC), anchor, name));
-    let in_one_of = |folders: Vec<PathBuf>| {
-        folders.into_iter().map(|folder| folder.join(name(anchor))).find(|path| path.exists())
-    };
-    in_one_of(own).or_else(|| in_one_of(its()))
+    let name = name(anchor);
+    let its = |variable: &str| ancestors::variable_of(Path::new(ancestors::PROC), anchor, variable);
+    folder::find(&name, folder::own_variable).or_else(|| folder::find(&name, its))
 }
 
 /// A tree's file, to lock jobs in.
@@ -147,16 +146,12 @@ fn open_own(path: &Path, access: OFlag) -> Option<OwnedFd> {
     let file = again(|| open(path, flags, Mode::empty())).ok()?;
     let stat = fstat(&file).ok()?;
     let is_file = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
-    (is_file && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o022 == 0).then_some(file)
+    (is_file && users::is_own(stat.st_uid) && stat.st_mode & 0o022 == 0).then_some(file)
 }
 
 /// A pid names a process in its namespace alone, and sandboxes and containers may share the folder.
 fn name(anchor: i32) -> String {
     format!("tree-{}-{anchor}", pid_namespace())
-}
-
-fn pid_namespace() -> u64 {
-    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino())
 }
 
 /// Whose file has this name; `None`: it is none, or of another pid namespace.
