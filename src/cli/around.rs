@@ -281,7 +281,9 @@ fn reach(path: PathBuf, tree: Tree) -> Option<Around> {
         Some(fifo) => (Inherited::Fifo(fifo.into()), Vec::new()),
         None => {
             let (read, write) = tree.auth.split_once(',')?;
-            let ends = Foreign::reach(tree.proxy, read.parse().ok()?, write.parse().ok()?).ok()?;
+            // One with pipes has started its tree itself: it is the anchor.
+            let start = Some(tree.anchor_start).filter(|_| tree.proxy == tree.anchor)?;
+            let ends = Foreign::reach(tree.proxy, start, read.parse().ok()?, write.parse().ok()?).ok()?;
             let [read, write] = [ends[0].as_raw_fd(), ends[1].as_raw_fd()];
             (Inherited::Pipe { read, write }, ends.into())
         }

@@ -5,10 +5,11 @@
 
 use super::again::again;
 use super::descriptor::{place_high, reopen};
+use super::{ancestors, users};
 use crate::proto::makeflags::Inherited;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, SFlag, fstat, stat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -46,13 +47,19 @@ impl Foreign {
         Ok(Foreign { reader, writer, taken: Vec::new() })
     }
 
-    /// Opens the pipes that the process `proxy` has at these numbers, for one that hasn't inherited them: four descriptors, high
-    /// and close-on-exec, R and W first, then their other ends, which keep them alive.
-    pub fn reach(proxy: i32, read: i32, write: i32) -> io::Result<[OwnedFd; 4]> {
+    /// Opens the pipes that the process `proxy`, which started at `start` (clock ticks since boot), has at these numbers, for one
+    /// that hasn't inherited them: four descriptors, high and close-on-exec, R and W first, then their other ends, which keep
+    /// them alive.
+    ///
+    /// Another process that has got its pid meanwhile, or one of another user's, is refused.
+    pub fn reach(proxy: i32, start: u64, read: i32, write: i32) -> io::Result<[OwnedFd; 4]> {
+        let process = ancestors::Process::open(proxy)?;
+        if process.start() != Some(start) || !users::is_own(process.owner()?) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let end = |number: i32, access: OFlag| {
-            let path = format!("/proc/{proxy}/fd/{number}");
-            let flags = access | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-            let pipe = again(|| open(path.as_str(), flags, Mode::empty()))?;
+            let flags = access | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+            let pipe = process.open_descriptor(number, flags)?;
             check_fifo(fstat(&pipe)?.st_mode)?;
             // Its tools expect ends that wait.
             fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty()))?;
@@ -147,15 +154,18 @@ fn open_number(number: i32, access: OFlag) -> io::Result<OwnedFd> {
 
 /// Both ends of the fifo at `path`.
 fn open_path(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    // Opening a device may do something; so what it is comes first, and again, for it may be another file by then.
-    check_fifo(stat(path)?.st_mode)?;
-    let reader = again(|| open(path, OFlag::O_RDONLY | flags, Mode::empty()))?;
+    // Opening a device may do something; so it is named first and looked at, and then that very file is opened.
+    let named = again(|| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()))?;
+    check_fifo(fstat(&named)?.st_mode)?;
+    // By the path where there is no /proc.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let end = |access| {
+        reopen(&named, access).or_else(|_| Ok::<_, io::Error>(again(|| open(path, access | flags, Mode::empty()))?))
+    };
+    let reader = end(OFlag::O_RDONLY)?;
     check_fifo(fstat(&reader)?.st_mode)?;
     let reader = alive(reader)?;
-    // The same file, whatever has the name now; by the name where there is no /proc.
-    let writer = reopen(&reader, OFlag::O_WRONLY)
-        .or_else(|_| Ok::<_, io::Error>(again(|| open(path, OFlag::O_WRONLY | flags, Mode::empty()))?))?;
+    let writer = end(OFlag::O_WRONLY)?;
     check_fifo(fstat(&writer)?.st_mode)?;
     Ok((reader, writer))
 }
@@ -392,6 +402,34 @@ mod tests {
             drain(&comes_back);
             foreign.give_back(2).unwrap();
             assert_eq!((foreign.have(), drain(&comes_back)), (0, b"ba".to_vec()));
+        });
+    }
+
+    #[test]
+    fn pipes_are_reached_in_the_process_that_was_meant_and_in_no_other() {
+        use std::os::unix::process::CommandExt;
+        use std::process::{Command, Stdio};
+        in_time(|| {
+            let start = |uid: Option<u32>| {
+                let mut command = Command::new("cat");
+                uid.inspect(|&uid| drop(command.uid(uid)));
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+            };
+            let reach = |pid: u32, later: u64| {
+                let since = ancestors::start_of(pid as i32).unwrap() + later;
+                Foreign::reach(pid as i32, since, 0, 1).is_ok()
+            };
+            let mut ours = start(None);
+            assert!(reach(ours.id(), 0));
+            assert!(!reach(ours.id(), 1), "another process, which has got its pid");
+            drop(ours.stdin.take());
+            ours.wait().unwrap();
+            if users::own_uid() == 0 {
+                let mut theirs = start(Some(4_000_000_001));
+                assert!(!reach(theirs.id(), 0));
+                drop(theirs.stdin.take());
+                theirs.wait().unwrap();
+            }
         });
     }
 }
