@@ -3,7 +3,7 @@
 //! Doesn't know jobs. All hangs from a root folder, `/proc` mostly: a test is a folder. What can't be read (it has ended,
 //! or `hidepid` hides it) isn't there.
 
-use super::again::fill;
+use super::again::{again, fill};
 use crate::proto::ancestry::{Ancestor, Stat};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -69,7 +69,8 @@ impl Process {
     /// Its folder below `/proc`.
     pub fn open(pid: i32) -> io::Result<Process> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Process(open(&Path::new(PROC).join(pid.to_string()), flags, Mode::empty())?))
+        let path = Path::new(PROC).join(pid.to_string());
+        Ok(Process(again(|| open(&path, flags, Mode::empty()))?))
     }
 
     /// Whose it is; root's where it doesn't let itself be looked into (proc(5)).
@@ -80,13 +81,14 @@ impl Process {
     /// When it started, in clock ticks since boot; `None`: it has ended.
     pub fn start(&self) -> Option<u64> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let file = openat(&self.0, "stat", flags, Mode::empty()).ok()?;
+        let file = again(|| openat(&self.0, "stat", flags, Mode::empty())).ok()?;
         read_stat(File::from(file)).map(|stat| stat.start)
     }
 
     /// Opens what it has open at `number` anew.
     pub fn open_descriptor(&self, number: i32, flags: OFlag) -> io::Result<OwnedFd> {
-        Ok(openat(&self.0, format!("fd/{number}").as_str(), flags, Mode::empty())?)
+        let name = format!("fd/{number}");
+        Ok(again(|| openat(&self.0, name.as_str(), flags, Mode::empty()))?)
     }
 }
 

@@ -3,11 +3,12 @@
 //! Doesn't know what it does.
 
 use super::again::again;
+use super::ancestors::Process;
 use super::notify::reset_signals;
+use super::users;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, getppid};
+use nix::unistd::{ForkResult, fork, getppid};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -132,9 +133,23 @@ impl Bound {
         if raw < 0 {
             return Err((pid, io::Error::last_os_error()));
         }
-        BOUND.set(raw as i32);
         // SAFETY: just made, and ours alone.
-        Ok(Bound { pid, descriptor: unsafe { OwnedFd::from_raw_fd(raw as i32) } })
+        let bound = Bound { pid, descriptor: unsafe { OwnedFd::from_raw_fd(raw as i32) } };
+        // Who may not signal it has no say in what it shares.
+        bound.send(0).map_err(|error| (pid, error))?;
+        BOUND.set(raw as i32);
+        Ok(bound)
+    }
+
+    /// Sends it a signal; 0: none, only whether one might be.
+    fn send(&self, signal: i32) -> io::Result<()> {
+        let number = self.descriptor.as_raw_fd();
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: an open pidfd, and no siginfo.
+        if unsafe { libc::syscall(libc::SYS_pidfd_send_signal, number, signal, no_info, 0) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
     }
 
     /// Whether it has ended.
@@ -165,8 +180,46 @@ pub fn name_of(pid: i32) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
-/// Ends a process in the background, if it is one of these; whether it was.
+/// Ends a process in the background, if it is one of these and ours; whether it was.
 pub fn end(pid: i32) -> bool {
+    // Held first, then looked at: what is ended is what was seen.
+    let (Ok(bound), Ok(process)) = (Bound::to(pid), Process::open(pid)) else { return false };
     let is_one = name_of(pid).is_some_and(|name| name.as_bytes() == NAME.to_bytes());
-    pid > 0 && is_one && kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok()
+    let is_ours = process.owner().is_ok_and(users::is_own);
+    is_one && is_ours && !bound.has_ended() && bound.send(libc::SIGTERM).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+
+    /// A process that is called so; of another user's, where one was named.
+    fn called(name: &str, uid: Option<u32>) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf %s \"$0\" >/proc/$$/comm; echo; read x", name]);
+        uid.inspect(|&uid| drop(command.uid(uid)));
+        let mut child =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
+
+    #[test]
+    fn only_a_process_in_the_background_of_ours_is_ended() {
+        let name = NAME.to_str().unwrap();
+        let mut rows = vec![(called(name, None), true), (called("sh", None), false)];
+        if users::own_uid() == 0 {
+            rows.push((called(name, Some(4_000_000_001)), false));
+        }
+        for (mut child, is_ended) in rows {
+            let pid = child.id() as i32;
+            assert_eq!(end(pid), is_ended);
+            drop(child.stdin.take());
+            let status = child.wait().unwrap();
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status).is_some(), is_ended);
+            assert!(!end(pid), "it is gone");
+        }
+    }
 }
