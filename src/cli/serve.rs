@@ -49,7 +49,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
             // A socket that was there before us may have had another server, which died.
             (listener, path.or(socket).unwrap_or_default(), true)
         }
-        None => listen(socket)?,
+        None => listen(socket, &base)?,
     };
     let kind = Kind::Service { base, reload, unbinds, recovering, systemd };
     let name = if unbinds { Name::of(&socket) } else { Name::none() };
@@ -85,12 +85,10 @@ impl Name {
 }
 
 /// Listens where it was said, or where clients look; and whether another server was there and left its socket.
-fn listen(named: Option<PathBuf>) -> Result<(UnixListener, PathBuf, bool), Failure> {
-    let place = match &named {
-        Some(_) => socket::places(named.as_deref())?.pop(),
-        None => socket::place_to_serve()?,
-    };
-    let Some(place) = place else {
+fn listen(named: Option<PathBuf>, base: &Base) -> Result<(UnixListener, PathBuf, bool), Failure> {
+    // Whom the configuration lets in the socket must let in; it is looked at each time who it is.
+    let is_open = !base.users.is_empty() || !base.groups.is_empty();
+    let Some(place) = socket::place_to_serve(named.as_deref(), is_open)? else {
         return Err(Failure("there is no folder for a socket: give --socket".to_owned()));
     };
     let path = place.socket;
@@ -103,7 +101,7 @@ fn listen(named: Option<PathBuf>) -> Result<(UnixListener, PathBuf, bool), Failu
         Err(error) => return Err(failed(error)),
     }
     let died = socket::identity(&path).is_some();
-    let listener = socket::bind(&path, socket::mode_for(&path)).map_err(failed)?;
+    let listener = socket::bind(&path, socket::mode_for(&path, is_open)).map_err(failed)?;
     drop(lock);
     Ok((listener, path, died))
 }

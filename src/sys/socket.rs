@@ -3,11 +3,15 @@
 //! Doesn't know what is said over them.
 
 use super::again::again;
-use super::folder;
+use super::guarded::{self, Groups};
 use super::notify::reset_signals;
+use super::{folder, users};
 use nix::fcntl::OFlag;
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, getsockopt, setsockopt,
+};
+use nix::sys::stat::{Mode, fchmod};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork, geteuid};
@@ -16,7 +20,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,8 +31,8 @@ const OF_THE_HOST: &str = "/run/jobgate/socket";
 /// `sun_path` has 108 bytes, the final zero counted in (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// Who listens takes what waits at once; one that hasn't for so long is no gate.
-const ACCEPTED: i64 = 1000;
+/// A server takes a connection within microseconds. Where its queue is full for so long it serves nobody.
+const CONNECT_PATIENCE: i64 = 2;
 
 /// The lock is held for the time of a bind; who can't have it for so long is told.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -70,17 +74,24 @@ pub fn untrusted_folder() -> Option<&'static Path> {
     if socket.exists() && !is_guarded(socket) { socket.parent() } else { None }
 }
 
-/// Where `serve` listens if nothing was named: root for the whole host, others for themselves.
-pub fn place_to_serve() -> Result<Option<Place>, String> {
-    if geteuid().is_root() {
-        return named_place_of(Path::new(OF_THE_HOST), 0o755).map(Some);
-    }
-    Ok(places(None)?.into_iter().find(|place| place.may_start))
+/// Where `serve` listens: at the socket that was `named`; if none was, root for the whole host, others for themselves.
+/// `is_open`: others may connect. The error is about the named one.
+pub fn place_to_serve(named: Option<&Path>, is_open: bool) -> Result<Option<Place>, String> {
+    let named = named.or(geteuid().is_root().then_some(Path::new(OF_THE_HOST)));
+    let Some(socket) = named else {
+        return Ok(places(None)?.into_iter().find(|place| place.may_start));
+    };
+    let mode = if is_open || socket == Path::new(OF_THE_HOST) { 0o755 } else { 0o700 };
+    let place = named_place_of(socket, mode)?;
+    let folder = socket.parent().unwrap_or(socket);
+    guarded::open_folder(folder, Groups::OfPrograms)
+        .map_err(|error| format!("the socket '{}' isn't safe from others: {error}", socket.display()))?;
+    Ok(Some(place))
 }
 
-/// Anybody may connect to the host's gate, which looks who it is; to others their owner alone.
-pub fn mode_for(socket: &Path) -> u32 {
-    if socket == Path::new(OF_THE_HOST) { 0o666 } else { 0o600 }
+/// Anybody may connect to the host's gate, and to one that is open, which look who it is; to others their owner alone.
+pub fn mode_for(socket: &Path, is_open: bool) -> u32 {
+    if is_open || socket == Path::new(OF_THE_HOST) { 0o666 } else { 0o600 }
 }
 
 fn named_place(socket: &Path) -> Result<Place, String> {
@@ -98,23 +109,16 @@ fn named_place_of(socket: &Path, mode: u32) -> Result<Place, String> {
     let folder = socket.parent().filter(|folder| folder.parent().is_some());
     let Some(folder) = folder else { return Err(format!("the socket '{name}' must lie in a folder")) };
     if !folder.exists() {
-        match std::fs::DirBuilder::new().mode(mode).create(folder) {
-            Ok(()) => {}
-            // Somebody was quicker.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(format!("the socket '{name}': can't make its folder: {error}")),
-        }
+        // Not in a folder of somebody else's, who would have to live with it: below `sudo` the socket may be his.
+        guarded::make_last(folder, Mode::from_bits_truncate(mode))
+            .map_err(|error| format!("the socket '{name}': can't make its folder: {error}"))?;
     }
-    let own = std::fs::metadata(folder)
-        .is_ok_and(|meta| meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o022 == 0);
-    Ok(Place { socket: socket.to_owned(), may_start: own })
+    Ok(Place { socket: socket.to_owned(), may_start: guarded::is_own(folder) })
 }
 
 /// Nobody but root or we can have put another socket there.
 fn is_guarded(socket: &Path) -> bool {
-    let trusted = |uid| uid == 0 || uid == geteuid().as_raw();
-    let folder = socket.parent().and_then(|folder| std::fs::symlink_metadata(folder).ok());
-    folder.is_some_and(|meta| meta.is_dir() && trusted(meta.uid()) && meta.mode() & 0o022 == 0)
+    socket.parent().is_some_and(|folder| guarded::is_closed(folder, Groups::OfPrograms))
 }
 
 /// Connects to a gate, which is started where none listens and that may be.
@@ -125,15 +129,37 @@ pub fn connect(place: &Place) -> io::Result<UnixStream> {
     }
 }
 
-/// Connects; where as many wait already as may, for a second only (SO_SNDTIMEO, socket(7)): a server that is stopped must not
-/// stop us. An interrupted connect(2) of this family has done nothing, and is done again.
-pub fn dial(path: &Path) -> io::Result<UnixStream> {
-    let ours = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(ACCEPTED))?;
-    let address = UnixAddr::new(path)?;
-    again(|| nix::sys::socket::connect(ours.as_raw_fd(), &address))?;
-    setsockopt(&ours, SendTimeout, &TimeVal::milliseconds(0))?;
-    Ok(UnixStream::from(ours))
+/// Connects, without waiting for ever, and sees whose server it is.
+pub fn dial(socket: &Path) -> io::Result<UnixStream> {
+    use nix::sys::socket::{connect, socket as new_socket};
+    let fd = new_socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // unix(7): for connect(2), too.
+    setsockopt(&fd, SendTimeout, &TimeVal::seconds(CONNECT_PATIENCE))?;
+    let address = UnixAddr::new(socket)?;
+    // An interrupted one of this family has done nothing.
+    again(|| connect(fd.as_raw_fd(), &address)).map_err(|error| match error {
+        nix::Error::EAGAIN => io::Error::new(io::ErrorKind::TimedOut, "too many wait to be let in there"),
+        error => error.into(),
+    })?;
+    let stream = UnixStream::from(fd);
+    stream.set_write_timeout(None)?;
+    check_server(&stream, socket)?;
+    Ok(stream)
+}
+
+/// Refuses a server that somebody may have put there: not ours, not root's, and in a folder that others write to. Where one
+/// user alone does, the socket is his, and who names it means him.
+fn check_server(stream: &UnixStream, socket: &Path) -> io::Result<()> {
+    let server = peer(stream)?.uid;
+    if server == 0 || users::is_own(server) || is_guarded(socket) {
+        return Ok(());
+    }
+    let folder = socket.parent().and_then(|folder| std::fs::metadata(folder).ok());
+    if folder.is_some_and(|folder| folder.uid() == server && folder.mode() & 0o022 == 0) {
+        return Ok(());
+    }
+    let why = format!("user {server} listens there, in a folder where anybody can");
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 /// Nobody listens there.
@@ -177,8 +203,18 @@ pub fn lock(socket: &Path, patience: Duration) -> io::Result<Lock> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW);
+        .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = options.open(&path).map_err(|error| named(&path, &error))?;
+    let meta = file.metadata()?;
+    // In a folder that others write to: they could keep it locked, and what it is may be anything.
+    if !meta.is_file() || !(users::is_own(meta.uid()) || meta.uid() == 0) {
+        let why = io::Error::new(io::ErrorKind::PermissionDenied, "it is somebody else's, or no file");
+        return Err(named(&path, &why));
+    }
+    if meta.mode() & 0o777 != 0o600 && users::is_own(meta.uid()) {
+        // A umask may have taken our own rights away; and who can open it can lock it.
+        file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    }
     let end = Instant::now() + patience;
     loop {
         // SAFETY: a number that is open here.
@@ -210,7 +246,7 @@ fn beside(socket: &Path, ending: &str) -> PathBuf {
 pub fn bind(socket: &Path, mode: u32) -> io::Result<UnixListener> {
     let unnamed = beside(socket, "new");
     let _ = std::fs::remove_file(&unnamed);
-    let bound = UnixListener::bind(&unnamed).and_then(|listener| {
+    let bound = listen_for_us(&unnamed).and_then(|listener| {
         std::fs::set_permissions(&unnamed, PermissionsExt::from_mode(mode))?;
         std::fs::rename(&unnamed, socket)?;
         Ok(listener)
@@ -219,6 +255,17 @@ pub fn bind(socket: &Path, mode: u32) -> io::Result<UnixListener> {
         let _ = std::fs::remove_file(&unnamed);
         named(socket, &error)
     })
+}
+
+/// Listens there, for nobody but us and root from the first instant on.
+fn listen_for_us(path: &Path) -> io::Result<UnixListener> {
+    use nix::sys::socket::{bind, listen, socket as new_socket};
+    let fd = new_socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // What bind(2) makes has the mode of its descriptor, less the umask.
+    fchmod(&fd, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&fd, Backlog::MAXCONN)?;
+    Ok(UnixListener::from(fd))
 }
 
 /// What tells a socket's file from another that has taken its place.
@@ -386,6 +433,63 @@ mod tests {
         assert!(UnixStream::connect(&socket).is_ok(), "the second's is still there");
         unbind(&socket, identity(&socket));
         assert!(is_absent(&UnixStream::connect(&socket).unwrap_err()));
+    }
+
+    #[test]
+    fn only_we_can_connect_before_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777;
+        let _unnamed = listen_for_us(&folder.path().join("unnamed")).unwrap();
+        let _open = bind(&folder.path().join("open"), 0o666).unwrap();
+        assert_eq!((mode("unnamed"), mode("open")), (0o600, 0o666));
+    }
+
+    #[test]
+    fn a_server_that_lets_nobody_in_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = bind(&path, 0o600).unwrap();
+        nix::sys::socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _first = connect_to(&path).unwrap();
+            let _ = sender.send(connect_to(&path).map(drop));
+        });
+        let second = receiver.recv_timeout(Duration::from_secs(20)).expect("it ends");
+        assert_eq!(second.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn what_others_planted_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let path = beside(&socket, "lock");
+        let why_not =
+            || lock(&socket, Duration::ZERO).map_or_else(|error| error.to_string(), |_| "had".into());
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        assert!(why_not().contains("No such device"), "nobody reads it: {}", why_not());
+        let _reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        assert!(why_not().contains("no file"), "{}", why_not());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(why_not(), "had");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "who can open it can lock it");
+        if std::os::unix::fs::chown(&path, Some(4_000_000_001), None).is_ok() {
+            assert!(why_not().contains("somebody else's"), "{}", why_not());
+        }
+    }
+
+    #[test]
+    fn no_folder_is_made_where_others_could_take_it_away() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let said = named_place(&folder.path().join("new/socket")).unwrap_err();
+        assert!(said.contains("writable for others") && !folder.path().join("new").exists(), "{said}");
+        if std::os::unix::fs::chown(folder.path(), Some(4_000_000_001), None).is_ok() {
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+            let said = named_place(&folder.path().join("new/socket")).unwrap_err();
+            assert!(said.contains("somebody else's") && !folder.path().join("new").exists(), "{said}");
+        }
     }
 
     #[test]
