@@ -36,7 +36,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
         makefile(),
         sockets(gate::named(args.socket.as_deref()).as_deref()),
         the_limits(root),
-        shims.and_then(|shims| shims_on_path(&shims)).into_iter().collect(),
+        shims.map_or_else(no_shims, |shims| shims_on_path(&shims)).into_iter().collect(),
     ];
     let checkup = Checkup { tools, findings: found.into_iter().flatten().collect() };
     let text = if args.json {
@@ -162,6 +162,10 @@ fn the_limits(root: &Path) -> Vec<Finding> {
         found.push(findings::inotify(&error.to_string(), setting("inotify/max_user_instances")));
     }
     found
+}
+
+fn no_shims() -> Option<Finding> {
+    shims::refused().map(|(folder, why)| findings::no_shims(&folder, &why.to_string()))
 }
 
 fn shims_on_path(shims: &Path) -> Option<Finding> {

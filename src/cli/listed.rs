@@ -16,7 +16,10 @@ pub fn tools() -> Vec<(String, NumberOption)> {
     let own = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
     let files = [own.map(|folder| folder.join("jobgate.toml")), Some(PathBuf::from(OF_THE_HOST))];
     let read = |file: PathBuf| {
-        let text = files::read_text(&file).ok()?;
+        // Below `sudo` the home may be another user's, who isn't to say what we are run with.
+        let text = files::read_trusted_text(&file)
+            .inspect_err(|error| log::debug!("{}: {error}", file.display()))
+            .ok()?;
         let parsed = config::parse(&text).inspect_err(|bad| log::info!("{}: {bad:?}", file.display()));
         parsed.ok().map(|(config, _)| config.tools)
     };

@@ -177,12 +177,24 @@ pub fn no_gate_there(socket: &Path) -> Finding {
 /// A socket's folder is passed over, for this reason.
 pub fn passed_over(folder: &Path, why: &str) -> Finding {
     let name = folder.display();
-    let mend = if why.contains("writable") {
+    let mend = if why.contains("rename") {
+        "Set the sticky bit of that folder (chmod +t), or point XDG_RUNTIME_DIR and TMPDIR at folders of your own."
+            .to_owned()
+    } else if why.contains("writable") {
         format!("Take the right to write there from others: chmod go-w {name}.")
     } else {
         format!("Take {name} out of the way, or point XDG_RUNTIME_DIR and TMPDIR at folders of your own.")
     };
     Finding::new("socket", format!("{name} can't hold a gate's socket or fifo: {why}."), mend)
+}
+
+/// The shims can't lie where they should, for this reason.
+pub fn no_shims(folder: &Path, why: &str) -> Finding {
+    Finding::new(
+        "shims",
+        format!("{} can't hold the shims: {why}.", folder.display()),
+        "Point HOME, or XDG_DATA_HOME, at a folder of your own that nobody else can write to.".to_owned(),
+    )
 }
 
 /// Something listens at a socket, and it is no gate that we could talk to.
@@ -321,16 +333,21 @@ mod tests {
             no_socket("the socket 'x' must be an absolute path", true),
             passed_over(folder, "writable for others"),
             passed_over(folder, "owned by somebody else"),
+            passed_over(folder, "/tmp is writable for others, who can rename what lies in it"),
+            no_shims(Path::new("/home/x"), "/home is somebody else's"),
             strange_gate("/x: it speaks protocol \"2.0\""),
         ];
         let found = [
             "The socket 'x' must be an absolute path.",
             "/tmp/jobgate-7 can't hold a gate's socket or fifo: writable for others.",
             "/tmp/jobgate-7 can't hold a gate's socket or fifo: owned by somebody else.",
+            "/tmp/jobgate-7 can't hold a gate's socket or fifo: /tmp is writable for others, who can rename what lies in \
+             it.",
+            "/home/x can't hold the shims: /home is somebody else's.",
             "What listens is no gate for this jobgate: /x: it speaks protocol \"2.0\".",
         ];
         assert_eq!(whats(&findings), found);
         assert!(findings[1].mend.contains("chmod go-w /tmp/jobgate-7"));
-        assert!(!findings[2].mend.contains("chmod"));
+        assert!(!findings[2].mend.contains("chmod") && findings[3].mend.contains("chmod +t"));
     }
 }

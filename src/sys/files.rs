@@ -2,7 +2,10 @@
 //!
 //! Doesn't know what stands in them.
 
-use std::io;
+use super::users;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The whole text.
@@ -18,6 +21,23 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
+/// The whole text of a file that nobody but we or root can have written, if it is no longer than a configuration is.
+pub fn read_trusted_text(path: &Path) -> io::Result<String> {
+    const LARGEST: u64 = 1 << 20;
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = options.open(path)?;
+    let meta = file.metadata()?;
+    let is_trusted = (meta.uid() == 0 || users::is_own(meta.uid())) && meta.mode() & 0o002 == 0;
+    if !meta.is_file() || meta.len() > LARGEST || !is_trusted {
+        let why = "no file of ours or root's that others can't write to";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// The number that stands alone in a file, as the kernel's settings do.
 pub fn read_number(path: &Path) -> Option<u64> {
     String::from_utf8(read_regular(path).ok()?).ok()?.trim().parse().ok()
@@ -27,4 +47,28 @@ pub fn read_number(path: &Path) -> Option<u64> {
 pub fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     real(one).is_some_and(|one| Some(one) == real(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    #[test]
+    fn a_configuration_of_somebody_elses_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("jobgate.toml");
+        let read = || read_trusted_text(&file).ok();
+        std::fs::write(&file, "one").unwrap();
+        assert_eq!(read().as_deref(), Some("one"));
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o646)).unwrap();
+        assert_eq!(read(), None, "writable for all");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        if chown(&file, Some(4_000_000_001), None).is_ok() {
+            assert_eq!(read(), None);
+        }
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(), None, "and it isn't waited for");
+    }
 }

@@ -2,8 +2,11 @@
 //!
 //! Doesn't know what stands in its files, but for the one that names its folder.
 
+use super::guarded::{self, Groups};
+use nix::sys::stat::Mode;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The files, by their places in the layer.
@@ -37,9 +40,17 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
         return Ok(());
     }
     let folder = file.parent().unwrap_or(file);
-    fs::create_dir_all(folder).map_err(named)?;
+    // bitbake runs what stands there: whatever our umask, nobody else may write to it.
+    guarded::make_folder(folder, Mode::from_bits_truncate(0o755), Groups::OfPrograms).map_err(named)?;
     let unnamed = folder.join(format!(".new.{}", std::process::id()));
-    fs::write(&unnamed, text).and_then(|()| fs::rename(&unnamed, file)).map_err(|error| {
+    let _ = fs::remove_file(&unnamed);
+    let write = || {
+        let mut new = fs::File::create_new(&unnamed)?;
+        new.set_permissions(PermissionsExt::from_mode(0o644))?;
+        new.write_all(text.as_bytes())?;
+        fs::rename(&unnamed, file)
+    };
+    write().map_err(|error| {
         let _ = fs::remove_file(&unnamed);
         named(error)
     })
@@ -64,5 +75,20 @@ mod tests {
         install(&shims).unwrap();
         assert_eq!(FILES.map(|(name, _)| time(name))[1..], before[1..]);
         assert_ne!(fs::read_to_string(layer.join("conf/layer.conf")).unwrap(), "old");
+    }
+    #[test]
+    fn nobody_else_writes_to_what_bitbake_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let shims = root.path().join("jobgate/shims");
+        install(&shims).unwrap();
+        let layer = root.path().join("jobgate/bitbake-layer");
+        for name in FILES.iter().map(|file| file.0).chain(["", "conf", "lib"]) {
+            let mode = fs::metadata(layer.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o022, 0, "{name}");
+        }
+        fs::write(layer.join("lib/jobgate_bitbake.py"), "planted").unwrap();
+        fs::set_permissions(root.path().join("jobgate"), PermissionsExt::from_mode(0o777)).unwrap();
+        let why = install(&shims).unwrap_err().to_string();
+        assert!(why.contains("writable for others"), "{why}");
     }
 }

@@ -4,11 +4,14 @@
 //! when this program is moved, renewed or removed; a link, so that one file is renewed for all.
 
 use super::again::again;
+use super::guarded::{self, Groups};
+use super::users;
+use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// What stands there; the folder `shims` of the sources has the same.
@@ -19,6 +22,12 @@ pub const BITBAKE: &str = "bitbake";
 
 /// The copy that they lead to. It isn't called `jobgate`, for the folder comes first on PATH.
 const COPY: &str = ".jobgate";
+
+/// What is made there.
+const FOR_ALL_TO_SEE: Mode = Mode::from_bits_truncate(0o755);
+
+/// In a user's data.
+const PLACE: &str = "jobgate/shims";
 
 /// Which shim this process was started as, by the file's name: a caller may pass anything as `argv[0]`.
 pub fn called_as() -> Option<String> {
@@ -79,13 +88,27 @@ fn installed() -> Option<PathBuf> {
     if exe.file_name() == Some(OsStr::new(COPY)) {
         return Some(own.to_owned());
     }
-    own.parent().map(|prefix| prefix.join("lib/jobgate/shims")).filter(|folder| folder.join(COPY).exists())
+    let folder = own.parent()?.join("lib/jobgate/shims");
+    // It comes first on PATH: nobody must have put it there but who administers programs.
+    let is_one = folder.join(COPY).exists() && guarded::is_closed(&folder, Groups::OfPrograms);
+    is_one.then_some(folder)
 }
 
+/// In the user's data, as the variables name it. Below `sudo` they may name another user's, who could put other programs there,
+/// and couldn't write to what root has made: then in the home that we have by right.
 fn of_the_user() -> Option<PathBuf> {
+    let named = named_by_variables()?;
+    if guarded::could_be(&named) {
+        return Some(named);
+    }
+    let home = users::home()?.join(".local/share").join(PLACE);
+    guarded::could_be(&home).then_some(home)
+}
+
+fn named_by_variables() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")))?;
-    Some(data.join("jobgate/shims"))
+    Some(data.join(PLACE))
 }
 
 /// The folder to put on PATH as that is now, whether it is there or not: it holds the shims of those tools alone that PATH has,
@@ -155,7 +178,16 @@ pub fn install(listed: &[String]) -> io::Result<PathBuf> {
             let _ = place(&folder, &remembered(name), |to| symlink(tool, to));
         }
     }
+    // It comes first on PATH.
+    guarded::open_own(&folder).map_err(named)?;
     Ok(folder)
+}
+
+/// Why what the variables name can't hold them, where it may not.
+pub fn refused() -> Option<(PathBuf, io::Error)> {
+    let named = named_by_variables()?;
+    let why = guarded::open_folder(&named, Groups::Private).err()?;
+    (why.kind() != io::ErrorKind::NotFound).then_some((named, why))
 }
 
 fn is_current(copy: &Path) -> bool {
@@ -175,20 +207,22 @@ fn place(folder: &Path, name: &str, make: impl Fn(&Path) -> io::Result<()>) -> i
 }
 
 fn put_copy(base: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(base)?;
+    guarded::make_folder(base, FOR_ALL_TO_SEE, Groups::Private)?;
     let exe = fs::read_link("/proc/self/exe")?;
     let link = |to: &Path| fs::hard_link(&exe, to).and_then(|()| check_same(to));
     place(base, COPY, |to| link(to).or_else(|_| copy(to)))
 }
 
 fn put_links(folder: &Path, copy: &Path, tools: &[(String, PathBuf)]) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    guarded::make_folder(folder, FOR_ALL_TO_SEE, Groups::Private)?;
     tools.iter().try_for_each(|(name, _)| place(folder, name, |to| symlink(copy, to)))
 }
 
-/// The path of what is running may be another file's by now.
+/// The path of what is running may be another file's by now; and of somebody else's program we keep no more than what it is now.
 fn check_same(file: &Path) -> io::Result<()> {
-    if identity(file) == identity(Path::new("/proc/self/exe")) {
+    let is_ours =
+        |meta: fs::Metadata| (meta.uid() == 0 || users::is_own(meta.uid())) && meta.mode() & 0o002 == 0;
+    if identity(file) == identity(Path::new("/proc/self/exe")) && fs::metadata(file).is_ok_and(is_ours) {
         return Ok(());
     }
     fs::remove_file(file)?;
@@ -222,7 +256,8 @@ pub fn path_with(folder: &Path) -> Option<OsString> {
 /// PATH without our folders; `None` where no PATH is set.
 pub fn path_without() -> Option<OsString> {
     let path = std::env::var_os("PATH")?;
-    let bases: Vec<PathBuf> = installed().into_iter().chain(of_the_user()).collect();
+    let bases: Vec<PathBuf> =
+        installed().into_iter().chain(of_the_user()).chain(named_by_variables()).collect();
     let is_ours = |folder: &PathBuf| bases.iter().any(|base| folder.starts_with(base));
     std::env::join_paths(std::env::split_paths(&path).filter(|folder| !is_ours(folder))).ok()
 }
