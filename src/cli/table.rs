@@ -3,6 +3,7 @@
 //! Doesn't know where it is shown.
 
 use crate::proto::status;
+use crate::proto::text::printable;
 use crate::proto::view::{ClientView, View};
 use std::fmt::Write;
 
@@ -41,7 +42,7 @@ pub fn draw(view: &View) -> String {
         text.push_str("\n    PID USER  STYLE  HAS MAY WANTS      AGE  WHAT\n");
         view.clients.iter().for_each(|client| row(&mut text, client));
     }
-    text.lines().map(|line| cut(line, 80) + "\n").collect()
+    text.lines().map(|line| cut(&printable(line), 80) + "\n").collect()
 }
 
 fn row(text: &mut String, client: &ClientView) {

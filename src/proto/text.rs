@@ -49,6 +49,11 @@ pub fn python_float(text: &str) -> Option<f64> {
     if lone_underscore { None } else { text.replace('_', "").parse().ok() }
 }
 
+/// A text of somebody else's, fit to be shown in one line.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +121,10 @@ mod tests {
         for bad in ["", "x", "_1", "1_", "1__0", "15000us", "0x10"] {
             assert_eq!(python_float(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn nothing_shown_speaks_to_the_terminal() {
+        assert_eq!(printable("a\x1b]0;b\x07\nc\u{9b}é"), "a ]0;b  c é");
     }
 }
