@@ -24,7 +24,7 @@ mod table;
 
 use crate::sys::notify::Original;
 use crate::sys::say::say;
-use crate::sys::shims;
+use crate::sys::{shims, users};
 use clap::Parser;
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
@@ -50,6 +50,11 @@ pub fn main() -> ! {
     let original = Original::read().unwrap_or_else(|error| fail(&format!("no signal mask: {error}")));
     if let Some(name) = shims::called_as() {
         shim::main(&name, &original);
+    }
+    if users::acts_for_another() {
+        fail(
+            "it runs as another user than its caller (set-user-ID); jobgate trusts its environment: run it as that user",
+        )
     }
     let args = match args::Args::try_parse() {
         Ok(args) => args,

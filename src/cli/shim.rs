@@ -11,7 +11,7 @@ use crate::proto::makeflags;
 use crate::sys::child::CommandLine;
 use crate::sys::notify::Original;
 use crate::sys::say::say;
-use crate::sys::{shims, tools};
+use crate::sys::{shims, tools, users};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +31,10 @@ pub fn main(name: &str, original: &Original) -> ! {
     // It says its name in messages and in $(MAKE): by the name that it was called by, or by its own path.
     let program = if called.as_bytes().contains(&b'/') { real.clone().into_os_string() } else { called };
     let given = CommandLine { program, file: Some(real), args: words.collect() };
+    if users::acts_for_another() {
+        // Our variables are that one's caller's, whom it mustn't trust.
+        launch::become_command(&given, &[], original);
+    }
     if name == shims::BITBAKE {
         bitbake::call(given, original);
     }
