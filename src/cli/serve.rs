@@ -11,6 +11,7 @@ use crate::proto::config::{self, Config, Jobs, Listed};
 use crate::proto::status::hold_name;
 use crate::server::settings::{Layer, entry};
 use crate::server::{Base, Kind, Server};
+use crate::sys::on_demand;
 use crate::sys::say::say;
 use crate::sys::service::{self, Systemd};
 use crate::sys::{descriptor, files, socket, users};
@@ -27,7 +28,7 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let failed = |what: &str, error: std::io::Error| Failure(format!("{what}: {error}"));
     if args.on_demand {
         let socket = socket.ok_or(Failure("--on-demand needs a --socket".to_owned()))?;
-        let listener = socket::given_listener().map_err(|error| failed("no listening socket", error))?;
+        let listener = on_demand::given_listener().map_err(|error| failed("no listening socket", error))?;
         let kind = Kind::OnDemand { recovering: args.recovering };
         let name = Name::of(&socket);
         let server =

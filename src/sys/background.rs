@@ -199,7 +199,9 @@ mod tests {
     fn called(name: &str, uid: Option<u32>) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", "printf %s \"$0\" >/proc/$$/comm; echo; read x", name]);
-        uid.inspect(|&uid| drop(command.uid(uid)));
+        if let Some(uid) = uid {
+            command.uid(uid);
+        }
         let mut child =
             command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
         child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();

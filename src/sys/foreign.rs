@@ -160,7 +160,8 @@ fn open_path(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     // By the path where there is no /proc.
     let flags = OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let end = |access| {
-        reopen(&named, access).or_else(|_| Ok::<_, io::Error>(again(|| open(path, access | flags, Mode::empty()))?))
+        reopen(&named, access)
+            .or_else(|_| Ok::<_, io::Error>(again(|| open(path, access | flags, Mode::empty()))?))
     };
     let reader = end(OFlag::O_RDONLY)?;
     check_fifo(fstat(&reader)?.st_mode)?;
@@ -412,7 +413,9 @@ mod tests {
         in_time(|| {
             let start = |uid: Option<u32>| {
                 let mut command = Command::new("cat");
-                uid.inspect(|&uid| drop(command.uid(uid)));
+                if let Some(uid) = uid {
+                    command.uid(uid);
+                }
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
             };
             let reach = |pid: u32, later: u64| {

@@ -18,6 +18,7 @@ pub mod guarded;
 pub mod layer;
 pub mod limits;
 pub mod notify;
+pub mod on_demand;
 pub mod pipe;
 pub mod proc;
 pub mod remembered;

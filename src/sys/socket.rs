@@ -4,22 +4,15 @@
 
 use super::again::again;
 use super::guarded::{self, Groups};
-use super::notify::reset_signals;
-use super::{folder, users};
-use nix::fcntl::OFlag;
+use super::{folder, on_demand, users};
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, getsockopt, setsockopt,
-};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, getsockopt, setsockopt};
 use nix::sys::stat::{Mode, fchmod};
 use nix::sys::time::{TimeVal, TimeValLike};
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, geteuid};
-use std::ffi::{CStr, CString};
+use nix::unistd::geteuid;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -36,9 +29,6 @@ const CONNECT_PATIENCE: i64 = 2;
 
 /// The lock is held for the time of a bind; who can't have it for so long is told.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The descriptor that a server started on demand finds its socket at.
-const LISTENER: i32 = 3;
 
 /// A socket that may be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +167,7 @@ fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
     // One that ended without clients has taken its socket away.
     let died = identity(socket).is_some();
     let listener = bind(socket, 0o600)?;
-    spawn(socket, &listener, died).inspect_err(|_| unbind(socket, identity(socket)))?;
+    on_demand::spawn(socket, &listener, died).inspect_err(|_| unbind(socket, identity(socket)))?;
     drop(lock);
     dial(socket)
 }
@@ -297,107 +287,6 @@ pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
     Ok(Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() })
 }
 
-/// Starts `jobgate serve` for `listener`: nobody's child, with nothing of ours: no terminal, no descriptor (a caller
-/// that reads our output would wait for its end), no signal state, no environment.
-fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::Result<()> {
-    let text = |text: &[u8]| CString::new(text).map_err(io::Error::other);
-    let program = text(b"/proc/self/exe")?;
-    let mut words = vec![text(b"jobgate")?, text(b"serve")?, text(b"--on-demand")?, text(b"--socket")?];
-    words.push(text(socket.as_os_str().as_bytes())?);
-    if died {
-        words.push(text(b"--recovering")?);
-    }
-    let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
-    argv.push(std::ptr::null());
-    let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
-    let (told, tells) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    // SAFETY: this process has one thread; the child makes system calls only and ends by exec or _exit.
-    match unsafe { fork() }? {
-        ForkResult::Parent { child } => {
-            drop(tells);
-            let _ = again(|| waitpid(child, None));
-            started(File::from(told))
-        }
-        ForkResult::Child => {
-            let _ = nix::unistd::setsid();
-            // SAFETY: as above; its parent ends now, so that it is nobody's child, whoever adopts it.
-            match unsafe { fork() } {
-                Ok(ForkResult::Child) => become_server(&program, &argv, &null, listener, &tells),
-                Ok(ForkResult::Parent { .. }) => {}
-                Err(error) => tell(tells.as_raw_fd(), &error.into()),
-            }
-            // SAFETY: ends the process without running anything of its parent's.
-            unsafe { libc::_exit(0) }
-        }
-    }
-}
-
-/// Waits until the server has its program, which closes the other end, or says why it hasn't.
-fn started(mut told: File) -> io::Result<()> {
-    let mut why = [0; 4];
-    match told.read_exact(&mut why) {
-        Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(why))),
-        Err(_) => Ok(()),
-    }
-}
-
-/// Says what was refused. Only a system call: we are a fork.
-fn tell(line: RawFd, error: &io::Error) {
-    let why = error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
-    // SAFETY: the kernel reads these bytes.
-    let _ = made(|| unsafe { libc::write(line, why.as_ptr().cast(), why.len()) as i32 });
-}
-
-/// The call's number, or its error.
-fn made(call: impl Fn() -> i32) -> io::Result<i32> {
-    again(|| match call() {
-        number if number >= 0 => Ok(number),
-        _ => Err(io::Error::last_os_error()),
-    })
-}
-
-/// Only system calls: we are a fork. Returns only where something was refused, which it has told then.
-fn become_server(
-    program: &CStr,
-    argv: &[*const libc::c_char],
-    null: &OwnedFd,
-    listener: &UnixListener,
-    tells: &OwnedFd,
-) {
-    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
-    let mut line = tells.as_raw_fd();
-    // SAFETY: takes numbers.
-    let above = |fd: RawFd| made(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) });
-    let mut become_it = || -> io::Result<i32> {
-        line = above(line)?;
-        let (null, listener) = (above(null.as_raw_fd())?, above(listener.as_raw_fd())?);
-        for (from, to) in [(null, 0), (null, 1), (null, 2), (listener, LISTENER)] {
-            // SAFETY: onto numbers that nothing of this process uses any more.
-            made(|| unsafe { libc::dup2(from, to) })?;
-        }
-        // SAFETY: likewise.
-        line = made(|| unsafe { libc::dup3(line, LISTENER + 1, libc::O_CLOEXEC) })?;
-        // SAFETY: close_range and exec take no memory but what outlives them.
-        unsafe {
-            libc::syscall(libc::SYS_close_range, LISTENER + 2, u32::MAX, 0);
-            libc::chdir(c"/".as_ptr());
-            libc::umask(0o077);
-            reset_signals();
-            made(|| libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr()))
-        }
-    };
-    if let Err(error) = become_it() {
-        tell(line, &error);
-    }
-}
-
-/// In a server started on demand: the socket that it was given.
-pub fn given_listener() -> io::Result<UnixListener> {
-    // A name for people: we were started as /proc/self/exe.
-    let _ = nix::sys::prctl::set_name(c"jobgate");
-    super::descriptor::own_inherited(LISTENER).map(UnixListener::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -452,8 +341,8 @@ mod tests {
         nix::sys::socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let _first = connect_to(&path).unwrap();
-            let _ = sender.send(connect_to(&path).map(drop));
+            let _first = dial(&path).unwrap();
+            let _ = sender.send(dial(&path).map(drop));
         });
         let second = receiver.recv_timeout(Duration::from_secs(20)).expect("it ends");
         assert_eq!(second.unwrap_err().kind(), io::ErrorKind::TimedOut);
