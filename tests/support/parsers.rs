@@ -12,8 +12,11 @@ use jobgate::proto::{config, diskmon, text, values};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+/// What must hold of some bytes.
+pub type Check = fn(&[u8]);
+
 /// All of them, by the name of their corpus.
-pub const ALL: [(&str, fn(&[u8])); 5] =
+pub const ALL: [(&str, Check); 5] =
     [("wire", wire), ("makeflags", makeflags), ("config", config), ("argv", argv), ("text", text)];
 
 /// Lines of a socket, in chunks whose size the first byte says.
