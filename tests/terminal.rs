@@ -113,9 +113,9 @@ fn a_command_that_ctrl_c_ends_ends_us_by_sigint() {
 #[test]
 fn a_terminal_that_is_closed_ends_the_build_and_its_jobs_are_back() {
     let shared = Shared::new();
+    let Some(make) = Build::Make(SystemMake).lay_jobs(shared.folder.path(), 1000, 0.2) else { return };
     let neighbour = shared.jobgate(&["run", "-j4", "--", "sleep", "60"]).spawn().expect("it starts");
     let mut command = shared.command("env");
-    let Some(make) = Build::Make(SystemMake).lay_jobs(shared.folder.path(), 1000, 0.2) else { return };
     command.args(["--default-signal", jobgate(), "run", "-j4", "--", &make[0]]);
     let (terminal, child) = Terminal::start(&mut command);
     shared.await_starts(6);

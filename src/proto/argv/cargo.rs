@@ -63,6 +63,8 @@ pub(super) fn edits(words: &[&[u8]]) -> Edits {
     let mut subcommand: Option<&[u8]> = None;
     // rustup's `+toolchain` comes before everything else.
     let mut i = usize::from(words.first().is_some_and(|word| word.starts_with(b"+")));
+    // The option before has no value: without what stands there now, it would take the next word for that.
+    let mut lacks_value = false;
     while i < words.len() && words[i] != b"--" {
         if !is_option(words[i]) {
             match subcommand {
@@ -75,6 +77,7 @@ pub(super) fn edits(words: &[&[u8]]) -> Edits {
         }
         let Some(found) = OPTIONS.find(words[i]) else {
             i += 1;
+            lacks_value = false;
             continue;
         };
         let is_jobs = found.key == b'j';
@@ -90,9 +93,10 @@ pub(super) fn edits(words: &[&[u8]]) -> Edits {
             _ => value.strip_prefix(b"=").unwrap_or(value),
         });
         // Before the subcommand there is no -j: cargo will say so.
-        if is_jobs && subcommand.is_some() && edits.jobs(number(value.or(separate))) {
+        if is_jobs && !lacks_value && subcommand.is_some() && edits.jobs(number(value.or(separate))) {
             edits.take_out(i, used, found.at);
         }
+        lacks_value = !is_jobs && value.or(separate).is_none();
         i += used;
     }
     edits
@@ -141,12 +145,13 @@ mod tests {
             ("build -Fj4", "build -Fj4", None),
             ("build -Zj4", "build -Zj4", None),
             ("build -p j4 -j2", "build -p j4", Some(2)),
-            ("build -p -j2", "build -p", Some(2)),
+            ("build -p -j2", "build -p -j2", None),
+            ("run -C -j2 -j4 x", "run -C -j2 x", Some(4)),
             ("build -F a,b -j2", "build -F a,b", Some(2)),
             ("run -j4 x", "run x", Some(4)),
             ("run x -j4", "run x -j4", None),
             ("r --bin x -j4 y -j2", "r --bin x y -j2", Some(4)),
-            ("run --bin -j4", "run --bin", Some(4)),
+            ("run --bin -j4", "run --bin -j4", None),
             ("run --release x -j4", "run --release x -j4", None),
             ("run - -j4", "run - -j4", None),
             ("run --timings x -j4", "run --timings x -j4", None),
