@@ -17,6 +17,7 @@ use crate::sys::foreign::Foreign;
 use crate::sys::tree_file::{self, Jobs};
 use crate::sys::{ancestors, shims};
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,7 +96,7 @@ impl Around {
     /// What the environment says, where what it says is there.
     pub fn look() -> Around {
         let named = std::env::var_os("MAKEFLAGS").and_then(|flags| makeflags::inherited(&flags));
-        let inherited = named.filter(|inherited| Foreign::open(inherited).is_ok());
+        let inherited = named.filter(Foreign::is_there);
         let is_ours =
             inherited.as_ref().is_some_and(|inherited| std::env::var_os(AUTH) == Some(name_of(inherited)));
         let is_private = is_ours && std::env::var_os(PRIVATE).is_some_and(|value| !value.is_empty());
@@ -148,13 +149,13 @@ impl Around {
     }
 
     /// As its client.
-    pub fn open(&self) -> Option<Foreign> {
-        self.inherited.as_ref().and_then(|inherited| Foreign::open(inherited).ok())
+    pub fn open(&self) -> io::Result<Foreign> {
+        Foreign::open(self.inherited.as_ref().ok_or(io::ErrorKind::NotFound)?)
     }
 
-    /// As its client, where it must be.
-    pub fn open_foreign(&self) -> Option<Foreign> {
-        if self.is_foreign() { self.open() } else { None }
+    /// As its client, where it must be: what can't be had there isn't to be had at all.
+    pub fn open_foreign(&self) -> io::Result<Option<Foreign>> {
+        if self.is_foreign() { self.open().map(Some) } else { Ok(None) }
     }
 
     /// The tool can join it as it is.
@@ -175,7 +176,7 @@ impl Around {
     }
 
     /// Leaves the endpoint to who is started from here on, and gives the variables by which it is found.
-    pub fn leave(&self) -> std::io::Result<Vec<(&'static str, OsString)>> {
+    pub fn leave(&self) -> io::Result<Vec<(&'static str, OsString)>> {
         self.opened.iter().try_for_each(leave_open)?;
         let (Some((path, tree)), false) = (&self.tree, self.is_named) else { return Ok(Vec::new()) };
         let auth = match &self.inherited {
@@ -200,7 +201,7 @@ impl Around {
         {
             return Paid::ByJob(jobs);
         }
-        let Some(mut foreign) = self.open() else { return Paid::ByJob(None) };
+        let Ok(mut foreign) = self.open() else { return Paid::ByJob(None) };
         let clock = Clock::start();
         let by_token = loop {
             let now = clock.now().since(Moment::default());

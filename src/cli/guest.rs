@@ -192,7 +192,7 @@ fn through_its_own(
     let clock = Clock::start();
     let shape = Shape { tool: guest.tool, choice: guest.choice(), cap, number: guest.number() };
     let mut source = Source::own(spare(cap.unwrap_or(MOST_JOBS), false), clock.now());
-    let mut foreign = around.open().ok_or_else(|| Unserved::NoGate(io::ErrorKind::NotFound.into()))?;
+    let mut foreign = around.open().map_err(Unserved::NoGate)?;
     if guest.tool == Tool::Ninja {
         // It starts with what stands there at that instant, and looks again when its first job ends.
         let most = cap.or(around.jobs()).unwrap_or_else(usable_cpus);
@@ -221,7 +221,7 @@ fn holding(
     original: &Original,
 ) -> Result<ExitStatus, Unserved> {
     let most = cap.unwrap_or(MOST_JOBS).min(around.jobs().unwrap_or(MOST_JOBS)).min(usable_cpus().max(1));
-    let mut foreign = around.open().ok_or_else(|| Unserved::NoGate(io::ErrorKind::NotFound.into()))?;
+    let mut foreign = around.open().map_err(Unserved::NoGate)?;
     gather(&mut foreign, most);
     let mut command = command.clone();
     command.args.splice(0..0, guest.number().fill(foreign.have() + 1));

@@ -279,7 +279,7 @@ impl Plan {
         // What the jobserver above has to be asked for can't be had from the shared gate alone.
         let is_private = source.is_none() || self.around.is_foreign();
         let mut source = source.unwrap_or_else(|| Source::own(self.own_gate(), clock.now()));
-        if let Some(foreign) = self.around.open_foreign() {
+        if let Some(foreign) = self.around.open_foreign().map_err(Unserved::NoGate)? {
             source.go_through(Upstream::new(foreign, self.shape.patience()));
         }
         self.watch_disks(&mut source, clock.now());

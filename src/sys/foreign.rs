@@ -34,17 +34,16 @@ impl Foreign {
     /// isn't one (no pipe or fifo, or not open in that direction), and where it is dead: nothing stands in it, and nobody
     /// could put anything there. The error names the descriptor or the path.
     pub fn open(inherited: &Inherited) -> io::Result<Foreign> {
-        let (reader, writer) = match inherited {
-            Inherited::Pipe { read, write } => {
-                let called = |number: i32| move |error| named(&format!("descriptor {number}"), &error);
-                let reader = open_number(*read, OFlag::O_RDONLY).and_then(alive).map_err(called(*read))?;
-                (reader, open_number(*write, OFlag::O_WRONLY).map_err(called(*write))?)
-            }
-            Inherited::Fifo(path) => {
-                open_path(path).map_err(|error| named(&path.display().to_string(), &error))?
-            }
-        };
+        let (reader, writer) = open_ends(inherited).map_err(|(name, error)| named(&name, &error))?;
         Ok(Foreign { reader, writer, taken: Vec::new() })
+    }
+
+    /// Whether it could be opened, or couldn't for want of descriptors or memory alone: then it is there, for others.
+    pub fn is_there(inherited: &Inherited) -> bool {
+        let is_shortage = |error: io::Error| {
+            matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+        };
+        open_ends(inherited).map_or_else(|(_, error)| is_shortage(error), |_| true)
     }
 
     /// Opens the pipes that the process `proxy`, which started at `start` (clock ticks since boot), has at these numbers, for one
@@ -131,6 +130,18 @@ impl Drop for Foreign {
     fn drop(&mut self) {
         // Where that fails nobody waits for them, or there is no room for what was taken out of it.
         let _ = self.give_back(u32::MAX);
+    }
+}
+
+/// Both ends; an error has the name of what couldn't be opened.
+fn open_ends(inherited: &Inherited) -> Result<(OwnedFd, OwnedFd), (String, io::Error)> {
+    match inherited {
+        Inherited::Pipe { read, write } => {
+            let called = |number: i32| move |error| (format!("descriptor {number}"), error);
+            let reader = open_number(*read, OFlag::O_RDONLY).and_then(alive).map_err(called(*read))?;
+            Ok((reader, open_number(*write, OFlag::O_WRONLY).map_err(called(*write))?))
+        }
+        Inherited::Fifo(path) => open_path(path).map_err(|error| (path.display().to_string(), error)),
     }
 }
 
