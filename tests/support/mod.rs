@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod build;
+pub mod faults;
 pub mod nest;
 pub mod pool;
 pub mod receiver;
