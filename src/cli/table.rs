@@ -163,4 +163,16 @@ max-cpu 100000   (jobgate set)
 ";
         assert_eq!(table, want);
     }
+
+    #[test]
+    fn nothing_in_it_speaks_to_the_terminal() {
+        let client = ClientView {
+            label: "make\x1b[2J".to_owned(),
+            style: "\u{9b}2J".to_owned(),
+            ..ClientView::default()
+        };
+        let view = View { clients: vec![client], socket: "/a\x07".to_owned(), ..View::default() };
+        let table = draw(&view);
+        assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
+    }
 }

@@ -3,7 +3,7 @@
 //! Doesn't know what an endpoint says.
 
 use super::fifo::{self, Maker};
-use super::{cache, guarded, tree_file};
+use super::{cache, guarded, tree_file, users};
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 use std::ffi::OsString;
@@ -60,7 +60,11 @@ pub(super) fn candidates(
         Some(PathBuf::from(format!("/tmp/jobgate-{uid}"))),
     ];
     let folders = folders.into_iter().flatten().map(|path| Candidate { path, makes: 1 });
-    folders.chain(std::iter::once_with(move || of_the_host(variable)).flatten())
+    // A home that the variables name may be another user's, below `sudo`.
+    let by_right = |name: &str| users::home().filter(|_| name == "HOME").map(PathBuf::into_os_string);
+    folders
+        .chain(std::iter::once_with(move || of_the_host(variable)).flatten())
+        .chain(std::iter::once_with(move || of_the_host(by_right)).flatten())
 }
 
 /// A home may be shared by many hosts, which have nothing to do with each other.
@@ -160,7 +164,8 @@ mod tests {
     fn the_last_resort_lies_in_the_cache_folder_and_is_made_whole() {
         let place = tempfile::tempdir().unwrap();
         let variable = |name: &str| (name == "HOME").then(|| place.path().as_os_str().to_owned());
-        let all: Vec<Candidate> = candidates(variable).collect();
+        let mut all: Vec<Candidate> = candidates(variable).collect();
+        all.retain(|candidate| users::home().is_none_or(|home| !candidate.path.starts_with(home)));
         let last = all.last().unwrap();
         let name = last.path.file_name().unwrap().to_str().unwrap();
         assert!(

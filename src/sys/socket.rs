@@ -24,8 +24,8 @@ const OF_THE_HOST: &str = "/run/jobgate/socket";
 /// `sun_path` has 108 bytes, the final zero counted in (unix(7)).
 const LONGEST_PATH: usize = 107;
 
-/// A server takes a connection within microseconds. Where its queue is full for so long it serves nobody.
-const CONNECT_PATIENCE: i64 = 2;
+/// A server takes a connection within microseconds. Where its queue is full for so many seconds it serves nobody.
+const CONNECT_PATIENCE: i64 = 10;
 
 /// The lock is held for the time of a bind; who can't have it for so long is told.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -119,12 +119,17 @@ pub fn connect(place: &Place) -> io::Result<UnixStream> {
     }
 }
 
-/// Connects, without waiting for ever, and sees whose server it is.
+/// Connects, without waiting for ever.
 pub fn dial(socket: &Path) -> io::Result<UnixStream> {
+    connect_within(socket, CONNECT_PATIENCE)
+}
+
+/// Connects, and waits at most so many seconds for that; and sees whose server it is.
+fn connect_within(socket: &Path, seconds: i64) -> io::Result<UnixStream> {
     use nix::sys::socket::{connect, socket as new_socket};
     let fd = new_socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     // unix(7): for connect(2), too.
-    setsockopt(&fd, SendTimeout, &TimeVal::seconds(CONNECT_PATIENCE))?;
+    setsockopt(&fd, SendTimeout, &TimeVal::seconds(seconds))?;
     let address = UnixAddr::new(socket)?;
     // An interrupted one of this family has done nothing.
     again(|| connect(fd.as_raw_fd(), &address)).map_err(|error| match error {
@@ -342,7 +347,7 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let _first = dial(&path).unwrap();
-            let _ = sender.send(dial(&path).map(drop));
+            let _ = sender.send(connect_within(&path, 1).map(drop));
         });
         let second = receiver.recv_timeout(Duration::from_secs(20)).expect("it ends");
         assert_eq!(second.unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -365,6 +370,24 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "who can open it can lock it");
         if std::os::unix::fs::chown(&path, Some(4_000_000_001), None).is_ok() {
             assert!(why_not().contains("somebody else's"), "{}", why_not());
+        }
+    }
+
+    #[test]
+    fn nobody_serves_where_others_could_take_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        for (mode, is_safe) in [(0o755, true), (0o1777, true), (0o777, false)] {
+            std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(mode)).unwrap();
+            let said = place_to_serve(Some(&socket), true);
+            assert_eq!(said.is_ok(), is_safe, "{mode:o}: {said:?}");
+        }
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        for (is_open, mode) in [(true, 0o755), (false, 0o700)] {
+            let new = folder.path().join(format!("{mode:o}/socket"));
+            place_to_serve(Some(&new), is_open).unwrap();
+            assert_eq!(std::fs::metadata(new.parent().unwrap()).unwrap().mode() & 0o777, mode);
+            assert_eq!(mode_for(&new, is_open) & 0o077, if is_open { 0o066 } else { 0 });
         }
     }
 
