@@ -132,6 +132,58 @@ fn killed_amid_builds_it_comes_back_and_nobody_notices() {
     }
 }
 
+/// By a cleaner of temporary folders, say. Two gates would let twice as many jobs run.
+#[test]
+fn a_server_whose_socket_is_removed_puts_it_back() {
+    let shared = Shared::new();
+    let start = |name: &str| Some(shared.build(name, &["-j4"], OLD, 12, 0.25)?.spawn().expect("it starts"));
+    let Some(first) = start("a") else { return };
+    shared.await_starts(4);
+    let server = shared.server();
+    kill(Pid::from_raw(server), Signal::SIGSTOP).unwrap();
+    std::fs::remove_file(&shared.socket).expect("it is there");
+    let Some(second) = start("b") else { return };
+    // As on a busy machine: the next one is there before the server has seen anything.
+    std::thread::park_timeout(Duration::from_millis(200));
+    kill(Pid::from_raw(server), Signal::SIGCONT).unwrap();
+    shared.await_starts(8);
+    assert_eq!(shared.server(), server);
+    std::fs::remove_file(&shared.socket).expect("it is there");
+    let Some(third) = start("c") else { return };
+    shared.await_starts(25);
+    assert_eq!(shared.server(), server);
+    for build in [first, second, third] {
+        let output = finish_child(build);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+    let seen = jobs(&shared.log());
+    assert_eq!((seen.count, seen.peak), (36, 4), "{seen:?}");
+}
+
+/// One that could see nothing of it, for it stood still, gives its clients to the one that was started meanwhile.
+#[test]
+fn a_server_that_was_replaced_gives_its_clients_away() {
+    let shared = Shared::new();
+    let start = |name: &str| Some(shared.build(name, &["-j4"], OLD, 24, 0.25)?.spawn().expect("it starts"));
+    let Some(first) = start("a") else { return };
+    shared.await_starts(4);
+    let server = shared.server();
+    kill(Pid::from_raw(server), Signal::SIGSTOP).unwrap();
+    std::fs::remove_file(&shared.socket).expect("it is there");
+    let Some(second) = start("b") else { return };
+    shared.await_status(|status| status["pid"] != server && status["in_use"] == 4);
+    kill(Pid::from_raw(server), Signal::SIGCONT).unwrap();
+    let status = shared.await_status(|status| {
+        status["clients"].as_array().is_some_and(|clients| clients.len() == 2) && status["in_use"] == 4
+    });
+    assert!(status["pid"] != server);
+    for build in [first, second] {
+        let output = finish_child(build);
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    }
+    assert_eq!(jobs(&shared.log()).count, 48);
+}
+
 #[test]
 fn where_no_server_can_be_had_a_run_has_its_own_gate() {
     // Each answers a hello with this.
@@ -204,7 +256,9 @@ fn in_the_foreground_the_configuration_rules() {
     let second = finish(&mut shared.jobgate(&["serve", "--config", path]));
     assert_eq!(second.status.code(), Some(125));
     assert!(said(&second).contains(&format!("{path}:3: max-cpu 0.5 is too low")), "{second:?}");
-    server.end();
+    std::fs::remove_file(&shared.socket).expect("it is there");
+    shared.await_status(|status| status["pid"] == server.pid().as_raw());
+    assert!(server.end().contains("was removed, and is put back"));
     assert!(!shared.socket.exists());
 }
 

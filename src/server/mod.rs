@@ -4,6 +4,7 @@
 
 mod clients;
 mod conn;
+mod name;
 pub mod settings;
 pub mod wait;
 
@@ -22,6 +23,7 @@ use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
 use crate::sys::service::Systemd;
 use crate::sys::socket;
+use crate::sys::socket_name::SocketName;
 use conn::{Conn, State};
 use mio::net::UnixListener;
 use mio::unix::SourceFd;
@@ -35,7 +37,8 @@ use std::time::Duration;
 
 const LISTENER: Token = Token(0);
 const SIGNAL: Token = Token(1);
-const FIRST_CONN: usize = 2;
+const NAME: Token = Token(2);
+const FIRST_CONN: usize = 3;
 
 /// A server that was started on demand stays so long after its last client: the next one often comes at once.
 const LINGER: Duration = Duration::from_millis(300);
@@ -97,6 +100,9 @@ pub struct Server {
     signals: ServerSignals,
     socket: PathBuf,
     identity: Option<(u64, u64)>,
+    /// The hold on its name, and when that is to be looked at again.
+    name: Option<SocketName>,
+    name_due: Option<Moment>,
     proc_root: PathBuf,
     kind: Kind,
     conns: HashMap<Token, Conn>,
@@ -153,12 +159,15 @@ impl Server {
         if recovers {
             regulator.recover_until(now + RECOVERY);
         }
+        let name = name::hold(&socket, &kind, &poll);
         let mut server = Server {
             clock,
             poll,
             listener,
             signals,
             identity: socket::identity(&socket),
+            name,
+            name_due: None,
             socket,
             proc_root,
             kind,
@@ -204,8 +213,12 @@ impl Server {
                             return Ok(());
                         }
                     }
+                    NAME => self.name_due = Some(now),
                     token => self.ready(token, now),
                 }
+            }
+            if self.name_due.is_some_and(|due| due <= now) && self.keep_name(now) {
+                return Ok(());
             }
             self.pass(now);
             if self.is_over(now) {
@@ -223,7 +236,8 @@ impl Server {
         let alive = self.alive.map(|(_, next)| next);
         let borrows = self.regulator.accounts().iter().any(Account::is_borrowing);
         let loans = borrows.then(|| self.loans_seen + LOAN_LOOK);
-        [self.regulator.deadline(), owed, over, alive, loans, self.waiting].into_iter().flatten().min()
+        let own = [owed, over, alive, loans, self.waiting, self.name_due];
+        own.into_iter().chain([self.regulator.deadline()]).flatten().min()
     }
 
     /// Time has passed.
@@ -454,6 +468,9 @@ impl Server {
             return false;
         }
         socket::unbind(&self.socket, self.identity);
+        if let Some(name) = &mut self.name {
+            name.let_go();
+        }
         true
     }
 

@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod service;
 pub mod shims;
 pub mod socket;
+pub mod socket_name;
 pub mod tools;
 pub mod tree_file;
 pub mod users;

@@ -4,7 +4,7 @@
 
 use super::again::again;
 use super::guarded::{self, Groups};
-use super::{folder, on_demand, users};
+use super::{folder, on_demand, socket_name, users};
 use nix::sys::socket::sockopt::{PeerCredentials, SendTimeout};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, getsockopt, setsockopt};
 use nix::sys::stat::{Mode, fchmod};
@@ -163,12 +163,21 @@ pub fn is_absent(error: &io::Error) -> bool {
 }
 
 fn start_and_connect(socket: &Path) -> io::Result<UnixStream> {
-    let lock = lock(socket, LOCK_PATIENCE)?;
-    // Somebody may have started one while we waited.
-    match dial(socket) {
-        Err(error) if is_absent(&error) => {}
-        connected => return connected,
-    }
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    let lock = loop {
+        let lock = lock(socket, LOCK_PATIENCE)?;
+        // Somebody may have started one while we waited.
+        match dial(socket) {
+            Err(error) if is_absent(&error) => {}
+            connected => return connected,
+        }
+        // One that lives, and whose socket was removed, is about to put that back.
+        if identity(socket).is_some() || !socket_name::is_held(socket) || Instant::now() >= give_up {
+            break lock;
+        }
+        drop(lock);
+        std::thread::sleep(Duration::from_millis(1));
+    };
     // One that ended without clients has taken its socket away.
     let died = identity(socket).is_some();
     let listener = bind(socket, 0o600)?;
@@ -191,7 +200,7 @@ impl Drop for Lock {
 
 /// Waits so long for the lock of a socket.
 pub fn lock(socket: &Path, patience: Duration) -> io::Result<Lock> {
-    let path = beside(socket, "lock");
+    let path = lock_file(socket);
     let mut options = File::options();
     options
         .write(true)
@@ -223,6 +232,11 @@ pub fn lock(socket: &Path, patience: Duration) -> io::Result<Lock> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The file of that lock.
+pub(super) fn lock_file(socket: &Path) -> PathBuf {
+    beside(socket, "lock")
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
