@@ -4,6 +4,7 @@
 //! Doesn't know what is kept there. What is found to be so stays so as far as others are concerned, so what is done below such a
 //! folder by its path can't be led elsewhere.
 
+use super::again::again;
 use super::users;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
@@ -154,7 +155,7 @@ impl Walk {
     /// Whoever has the root folder has us.
     fn root(&self) -> io::Result<Place> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder = open("/", flags, Mode::empty())?;
+        let folder = again(|| open("/", flags, Mode::empty()))?;
         let place = Place { stat: fstat(&folder)?, folder, path: PathBuf::from("/"), by_link: false };
         self.check_writers(&place)?;
         Ok(place)
@@ -169,10 +170,10 @@ impl Walk {
         };
         // A link is opened itself; nothing else is more than looked at.
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let entry = match (openat(&here.folder, name, flags, Mode::empty()), self.missing) {
+        let entry = match (again(|| openat(&here.folder, name, flags, Mode::empty())), self.missing) {
             (Err(Errno::ENOENT), Some(missing)) if left < missing.last => {
                 make(here, name, missing.mode)?;
-                openat(&here.folder, name, flags, Mode::empty())?
+                again(|| openat(&here.folder, name, flags, Mode::empty()))?
             }
             (entry, _) => entry?,
         };
@@ -190,7 +191,7 @@ impl Walk {
             SFlag::S_IFLNK if self.others_write_to(here) => {
                 Err(refused(path.display(), "is a link in a folder that is writable for others"))
             }
-            SFlag::S_IFLNK => Ok(Entry::Link(readlinkat(&entry, "")?.into())),
+            SFlag::S_IFLNK => Ok(Entry::Link(again(|| readlinkat(&entry, ""))?.into())),
             _ => Err(Errno::ENOTDIR.into()),
         }
     }

@@ -4,6 +4,7 @@
 //! Doesn't know what is said over the socket. Cleaners of temporary folders, and people, remove sockets that are in use; two
 //! gates in the place of one would hand out twice the limit.
 
+use super::again::again;
 use super::socket;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -119,20 +120,20 @@ fn is_listening(socket: &Path) -> bool {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let Ok(caller) = sys_socket(AddressFamily::Unix, SockType::Stream, flags, None) else { return false };
     let Ok(address) = UnixAddr::new(socket) else { return false };
-    matches!(connect(caller.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN))
+    matches!(again(|| connect(caller.as_raw_fd(), &address)), Ok(()) | Err(Errno::EAGAIN))
 }
 
 /// Whether a server lives that has this name, or had it. To be called under the lock.
 pub fn is_held(socket: &Path) -> bool {
     let Ok(file) = open(socket) else { return false };
     let mut lock = whole(libc::F_WRLCK);
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
+    again(|| fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
 }
 
 /// Beside the one under which sockets come and go (flock(2)), in the same file: this one (fcntl(2)) doesn't know that one.
 fn lock_alive(socket: &Path) -> io::Result<File> {
     let file = open(socket)?;
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK)))?;
+    again(|| fcntl(&file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))))?;
     Ok(file)
 }
 

@@ -38,9 +38,10 @@ impl TreeFile {
         let path = folder.join(name(anchor));
         let _ = std::fs::remove_file(&path);
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let tree = TreeFile { path, file };
         // A umask may have taken our own rights away.
-        file.set_permissions(PermissionsExt::from_mode(0o600))?;
-        Ok(TreeFile { path, file })
+        tree.file.set_permissions(PermissionsExt::from_mode(0o600))?;
+        Ok(tree)
     }
 
     /// Where it lies.

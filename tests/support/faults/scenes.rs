@@ -78,7 +78,7 @@ pub const SCENES: &[Scene] = &[
     scene("any", "PATH=$TOOLS/old:$PATH f run -j2 -- sh -c '$MAKE44 -s -f jobs.mk && $NINJA --quiet'", 16),
     scene(
         "own",
-        "unset JOBGATE_SOCKET; mkdir -m 700 runtime/jobgate; mkfifo runtime/jobgate/run-4194304-0.fifo
+        "unset JOBGATE_SOCKET; mkdir -m 700 runtime/jobgate; mkfifo runtime/jobgate/run-$(stat -Lc %i /proc/self/ns/pid)-4194304-0.fifo
         : >runtime/jobgate/tree-$(stat -Lc %i /proc/self/ns/pid)-4194304; f run -j2 -- $MAKE44 -s -j8",
         12,
     ),
