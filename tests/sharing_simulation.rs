@@ -141,7 +141,12 @@ fn calm_down(world: &mut World) {
 
 fn all_is_used_and_nobody_starves(world: &mut World) -> Result<(), TestCaseError> {
     let limit = world.regulator.limit();
-    let leased: u32 = world.trees.iter().filter_map(|tree| tree.lease).sum();
+    // What isn't taken back: leases, and the first token of who pays none.
+    let kept = |tree: &support::sharing::Tree| match tree.terms.lease {
+        Lease::Nothing => (tree.held() + tree.standing).min(1),
+        Lease::Counted | Lease::Wait { .. } => tree.lease.unwrap_or(0),
+    };
+    let leased: u32 = world.trees.iter().map(kept).sum();
     let least = |terms: &Terms| if let Lease::Wait { min, .. } = terms.lease { min.min(limit) } else { 0 };
     // Who needs several at once keeps those behind it waiting.
     if let Some(first) = world.regulator.accounts().iter().find(|account| account.waits_since().is_some()) {
@@ -163,8 +168,7 @@ fn all_is_used_and_nobody_starves(world: &mut World) -> Result<(), TestCaseError
     // Who could use more sees nobody who would have more by its weight with a token less.
     for (mine, own) in means.iter().zip(&world.trees).filter(|(_, tree)| is_greedy(tree)) {
         for (&other, theirs) in means.iter().zip(&world.trees) {
-            let (mine, more) =
-                ((mine + 1.1) / f64::from(own.terms.weight), f64::from(theirs.lease.unwrap_or(0)));
+            let (mine, more) = ((mine + 1.1) / f64::from(own.terms.weight), f64::from(kept(theirs)));
             let envies = other > more + 0.2 && (other - 0.1) / f64::from(theirs.terms.weight) > mine;
             prop_assert!(!envies, "{means:?} of {limit}: {}", world.picture());
         }

@@ -170,6 +170,10 @@ pub struct Account {
     pub(super) unconfirmed: Option<Moment>,
     /// What it was last told.
     pub(super) told: Option<(u32, bool)>,
+    /// It pays no lease, has nothing and asks for something: since when.
+    pub(super) queued: Option<Moment>,
+    /// It was given its first token in its turn, and is asked whether it uses that: as much its own as another's lease.
+    served: bool,
 }
 
 impl Account {
@@ -199,6 +203,8 @@ impl Account {
             wait,
             unconfirmed: None,
             told: None,
+            queued: None,
+            served: false,
         }
     }
 
@@ -298,6 +304,23 @@ impl Account {
         }
     }
 
+    /// Notes since when it has nothing: who pays no lease takes its turn among those who wait for theirs.
+    pub(super) fn line_up(&mut self, now: Moment) {
+        let asks = match self.hunger {
+            Hunger::Hungry => true,
+            Hunger::Slack { need, probing, .. } => need > 0 || probing,
+        };
+        let is_without = self.lease == 0 && !self.borrowed && self.wait.is_none() && self.charge() == 0;
+        let lines_up = is_without && asks && !self.stopped && self.terms.takes;
+        self.queued = if lines_up { self.queued.or(Some(now)) } else { None };
+        self.served &= asks && self.charge() > 0;
+    }
+
+    /// Its turn has come.
+    pub(super) fn serve(&mut self) {
+        (self.queued, self.served, self.allotment) = (None, true, 1);
+    }
+
     /// The most that it may be charged for.
     pub(super) fn most(&self) -> u32 {
         if self.stopped {
@@ -312,6 +335,7 @@ impl Account {
     /// What it asks for; `admitted`: it may be given a lease.
     pub(super) fn wanting(&self, admitted: bool) -> Wanting {
         let weight = self.terms.weight.max(1);
+        let first = u32::from(self.queued.is_some() || self.served);
         let (floor, most) = match (&self.wait, self.hunger) {
             _ if self.stopped => (0, 0),
             (Some(_), _) if !admitted && !self.borrowed => (0, 0),
@@ -319,9 +343,9 @@ impl Account {
                 let own = u32::from(self.borrowed);
                 (wait.min.saturating_sub(own), wait.max.saturating_sub(own))
             }
-            (None, Hunger::Hungry) => (self.lease, self.most().max(self.lease)),
+            (None, Hunger::Hungry) => (self.lease.max(first), self.most().max(self.lease)),
             (None, Hunger::Slack { need, probing, .. }) => {
-                (self.lease, (self.lease + need + u32::from(probing)).min(self.most()))
+                (self.lease.max(first), (self.lease + need + u32::from(probing)).min(self.most()))
             }
         };
         Wanting { floor, most: most.max(floor), weight }
@@ -330,7 +354,11 @@ impl Account {
     /// The same within a quota: neither what it has nor what it needs at once can be divided.
     pub(super) fn bound(&self, wanting: Wanting) -> Wanting {
         Wanting {
-            floor: if self.wait.is_some() { wanting.floor } else { self.lease.min(wanting.most) },
+            floor: if self.wait.is_some() || self.lease == 0 {
+                wanting.floor
+            } else {
+                self.lease.min(wanting.most)
+            },
             ..wanting
         }
     }

@@ -240,6 +240,7 @@ impl Ledger {
             if self.contended {
                 account.probe(now);
             }
+            account.line_up(now);
             wanting.push(account.wanting(admitted));
         }
         let mut wanting = self.within_quota(wanting);
@@ -323,7 +324,13 @@ impl Ledger {
         for i in self.waiting(plan) {
             let here = self.room_of(self.accounts[i].terms.uid).unwrap_or(room).min(room);
             let account = &mut self.accounts[i];
-            let Some(wait) = &account.wait else { continue };
+            let Some(wait) = &account.wait else {
+                if here > 0 {
+                    account.serve();
+                }
+                room = room.saturating_sub(1); // kept for it where there is none
+                continue;
+            };
             let own = u32::from(account.borrowed);
             let (least, most) = (wait.min.saturating_sub(own), plan.targets[i]);
             let best = if most <= here { most } else { here.max(least) };
@@ -341,15 +348,17 @@ impl Ledger {
         self.raise_allotments(room, plan);
     }
 
-    /// Who waits for a lease and may have one now, in the order they came; borrowers first, for they cost nothing.
+    /// Who has nothing and may have its first token now, a lease mostly, in the order they came; borrowers first, for they cost
+    /// nothing.
     fn waiting(&self, plan: &Plan) -> Vec<usize> {
+        let since = |i: usize| self.accounts[i].waits_since().or(self.accounts[i].queued);
         let may = |i: &usize| {
             let account = &self.accounts[*i];
             let free = account.borrowed || plan.targets[*i] > 0;
-            account.wait.is_some() && !account.stopped && free
+            since(*i).is_some() && !account.stopped && free
         };
         let mut waiting: Vec<usize> = (0..self.accounts.len()).filter(may).collect();
-        waiting.sort_by_key(|&i| !self.accounts[i].borrowed);
+        waiting.sort_by_key(|&i| (!self.accounts[i].borrowed, since(i), self.accounts[i].wait.is_none()));
         waiting
     }
 

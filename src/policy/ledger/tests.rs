@@ -191,3 +191,38 @@ fn who_rests_while_its_part_stands_with_another_is_probed() {
     desk.settle(301);
     assert_eq!(has(&desk), [1, 1]);
 }
+
+/// A shell's tool that has nothing takes its turn among the runs that wait for their lease, however many come after it.
+#[test]
+fn who_pays_no_lease_takes_its_turn_in_the_queue() {
+    let mut desk = Desk::new(2, Door::Open);
+    for id in 1..=5 {
+        desk.join(0, id, terms());
+    }
+    desk.join(0, 6, shell());
+    // Every 100 ms the one that has run longest ends, and another comes.
+    let mut served = None;
+    for round in 1..=20 {
+        let ms = 100 * round;
+        let oldest = desk.ledger.accounts().iter().find(|account| account.lease() > 0).map(Account::id);
+        desk.ledger.leave(oldest.expect("two run"));
+        desk.join(ms, 6 + round, terms());
+        desk.settle(ms);
+        assert_eq!(desk.ledger.charge(), 2);
+        if desk.ledger.find(6).is_some_and(|account| account.allotment() == 1) {
+            served = Some(round);
+            break;
+        }
+    }
+    assert_eq!(served, Some(4), "after the three that had waited before it");
+    // Its tool uses it up, and runs on: that isn't taken back, no more than a lease is.
+    desk.ledger.find(6).expect("it is there").held = 1;
+    desk.report(450, 6, u64::MAX, Some(Appetite::Full));
+    desk.settle(450);
+    assert_eq!(desk.ledger.find(6).map(|account| account.allotment()), Some(1));
+    // Nobody is there any more: the next in the queue has it.
+    desk.ledger.find(6).expect("it is there").held = 0;
+    desk.report(460, 6, u64::MAX, Some(Appetite::Slack(0)));
+    let granted = desk.settle(460);
+    assert_eq!((granted.len(), desk.ledger.find(6).map(|account| account.allotment())), (1, Some(0)));
+}
