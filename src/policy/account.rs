@@ -21,7 +21,10 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 const WAIT_FULL: Duration = Duration::from_secs(60);
 
 /// ... and after so long where the gate is held.
-const WAIT_HELD: Duration = Duration::from_secs(300);
+pub const WAIT_HELD: Duration = Duration::from_secs(300);
+
+/// A client that leaves so many allotments unanswered is told no more until it answers: what is kept for it is bounded.
+const MOST_UNANSWERED: usize = 64;
 
 /// What may be issued now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,16 @@ pub struct Claim {
     pub stopped: bool,
 }
 
+impl Claim {
+    /// As far as so many tokens go: first the lease.
+    #[must_use]
+    pub fn within(self, tokens: u32) -> Claim {
+        let lease = self.lease.min(tokens);
+        let rest = tokens - lease;
+        Claim { lease, allotment: self.allotment.min(rest), held: self.held.min(rest), ..self }
+    }
+}
+
 /// How many tokens a tree could use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appetite {
@@ -134,6 +147,8 @@ pub(super) struct Wait {
     pub(super) min: u32,
     max: u32,
     max_wait: Option<Duration>,
+    /// It has ended, but its user has as much beyond the quota as may be: it goes on until some of that is back.
+    pub(super) goes_on: bool,
 }
 
 impl Wait {
@@ -165,6 +180,8 @@ pub struct Account {
     pub(super) held: u32,
     hunger: Hunger,
     pub(super) stopped: bool,
+    /// Job control lets it go on: it counts again as soon as its user may have so much.
+    pub(super) resumes: bool,
     pub(super) wait: Option<Wait>,
     /// A lease was granted then, and it hasn't said that it uses it.
     pub(super) unconfirmed: Option<Moment>,
@@ -181,7 +198,7 @@ impl Account {
         let claimed = claim.unwrap_or_default();
         let wait = match terms.lease {
             Lease::Wait { min, max } if claim.is_none() => {
-                Some(Wait { since: now, min, max, max_wait: terms.max_wait })
+                Some(Wait { since: now, min, max, max_wait: terms.max_wait, goes_on: false })
             }
             Lease::Wait { .. } | Lease::Counted | Lease::Nothing => None,
         };
@@ -200,6 +217,7 @@ impl Account {
             held: claimed.held,
             hunger: if terms.idle { Hunger::resting(0, now) } else { Hunger::Hungry },
             stopped: claimed.stopped,
+            resumes: false,
             wait,
             unconfirmed: None,
             told: None,
@@ -209,6 +227,8 @@ impl Account {
     }
 
     pub(super) fn report(&mut self, now: Moment, report: Report) {
+        // More than it was ever told to have it can't hold, whatever it says.
+        let most = self.standing_charge();
         while let Some(&(serial, tokens)) =
             self.on_the_way.front().filter(|&&(serial, _)| serial <= report.serial)
         {
@@ -216,7 +236,7 @@ impl Account {
             self.in_force = tokens;
             self.on_the_way.pop_front();
         }
-        self.held = report.held;
+        self.held = report.held.min(most);
         let Some(appetite) = report.appetite else { return };
         self.hunger = match (appetite, self.hunger) {
             // It uses again what it is known to need.
@@ -251,6 +271,17 @@ impl Account {
         if self.stopped { 0 } else { self.lease + self.allotment.max(self.standing_charge()) }
     }
 
+    /// Job control lets it go on, and its user may come to so much more.
+    pub(super) fn may_resume(&self, leeway: u32) -> bool {
+        self.resumes && self.lease + self.standing_charge() <= leeway
+    }
+
+    /// It counts again, with what it has; more than that is given anew.
+    pub(super) fn resume(&mut self) {
+        (self.resumes, self.stopped) = (false, false);
+        self.allotment = self.allotment.min(self.standing_charge());
+    }
+
     /// What its tree has or could take at this moment, whatever it was told since.
     pub(super) fn standing_charge(&self) -> u32 {
         let told = self.on_the_way.iter().map(|&(_, tokens)| tokens).max().unwrap_or(0);
@@ -261,7 +292,8 @@ impl Account {
     pub(super) fn tell(&mut self, pressed: bool) -> Option<Change> {
         let tokens = self.allotment();
         let known = self.told.map(|(tokens, _)| tokens) == Some(tokens);
-        if self.told == Some((tokens, pressed)) || (known && !self.has_standing()) {
+        let is_quiet = self.on_the_way.len() >= MOST_UNANSWERED;
+        if self.told == Some((tokens, pressed)) || (known && !self.has_standing()) || is_quiet {
             return None;
         }
         self.told = Some((tokens, pressed));
@@ -332,10 +364,10 @@ impl Account {
         }
     }
 
-    /// What it asks for; `admitted`: it may be given a lease.
+    /// What it asks for; `admitted`: it may be given a lease, or the first token of who pays none.
     pub(super) fn wanting(&self, admitted: bool) -> Wanting {
         let weight = self.terms.weight.max(1);
-        let first = u32::from(self.queued.is_some() || self.served);
+        let first = u32::from((self.queued.is_some() && admitted) || self.served);
         let (floor, most) = match (&self.wait, self.hunger) {
             _ if self.stopped => (0, 0),
             (Some(_), _) if !admitted && !self.borrowed => (0, 0),
@@ -345,7 +377,8 @@ impl Account {
             }
             (None, Hunger::Hungry) => (self.lease.max(first), self.most().max(self.lease)),
             (None, Hunger::Slack { need, probing, .. }) => {
-                (self.lease.max(first), (self.lease + need + u32::from(probing)).min(self.most()))
+                let needs = self.lease.saturating_add(need).saturating_add(u32::from(probing));
+                (self.lease.max(first), needs.min(self.most()))
             }
         };
         Wanting { floor, most: most.max(floor), weight }

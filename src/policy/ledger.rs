@@ -3,11 +3,11 @@
 //! Doesn't know pressure, sockets or processes: it is told the limit, what may be issued, and how each client stands. A
 //! gate of one's own has one client; a shared one has many.
 
-use super::account::{Account, Claim, ClientId, Door, Loan, Report, Terms};
-use super::admission::{Quotas, admitted};
+use super::account::{Account, Claim, ClientId, Door, Lease, Loan, Report, Terms};
+use super::admission::{Charges, Quotas, admitted, by_user};
 use super::share::{Wanting, divide};
 use super::time::Moment;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// A lease whose client hasn't said that it uses it after so long isn't charged: job control has stopped that client.
@@ -61,12 +61,18 @@ impl Ledger {
         self.quotas = Quotas::new(of_users, of_others);
     }
 
-    /// A client comes; `claim`: with what it has from a server that is gone.
-    pub fn join(&mut self, now: Moment, id: ClientId, terms: Terms, claim: Option<Claim>) {
-        let is_late = claim.is_some_and(|claim| claim.borrowed) && self.is_lent(terms.loan);
-        self.accounts.push(Account::new(now, id, terms, claim));
+    /// A client comes; `claim`: with what it has from a server that is gone. That counts as far as its user may have so
+    /// much, and so does a lease that isn't waited for.
+    pub fn join(&mut self, now: Moment, id: ClientId, mut terms: Terms, claim: Option<Claim>) {
+        let leeway = Charges::of(&self.accounts, &self.quotas).leeway(terms.uid);
+        if terms.lease == Lease::Counted && leeway == 0 {
+            terms.lease = Lease::Nothing;
+        }
+        let is_unlent = |claim: Claim| claim.borrowed && (terms.loan.is_none() || self.is_lent(terms.loan));
+        let is_late = claim.is_some_and(is_unlent);
+        self.accounts.push(Account::new(now, id, terms, claim.map(|claim| claim.within(leeway))));
         if is_late {
-            self.end_loan(id); // somebody else borrows from that job by now
+            self.end_loan(id); // nobody lends to it, or somebody else borrows from that job by now
         }
     }
 
@@ -86,22 +92,26 @@ impl Ledger {
     pub fn started(&mut self, id: ClientId) {
         if let Some(account) = self.find(id) {
             account.unconfirmed = None;
-            account.stopped = false;
+            account.resumes = account.stopped;
         }
     }
 
     /// Job control stopped a client's tree, or lets it go on: meanwhile it counts nothing.
     pub fn stop(&mut self, id: ClientId, stopped: bool) {
         if let Some(account) = self.find(id) {
-            account.stopped = stopped;
+            account.resumes = account.stopped && !stopped;
+            account.stopped |= stopped;
         }
     }
 
-    /// The job that a client borrowed its lease from is over: it runs on, and pays for itself, perhaps above the limit.
+    /// The job that a client borrowed its lease from is over: it runs on, and pays for itself, perhaps above the limit, but
+    /// not above what its user may come to.
     pub fn end_loan(&mut self, id: ClientId) {
+        let Some(uid) = self.find(id).map(|account| account.terms.uid) else { return };
+        let may = Charges::of(&self.accounts, &self.quotas).leeway(uid) > 0;
         if let Some(account) = self.find(id).filter(|account| account.is_borrowing()) {
             account.borrowed = false;
-            account.lease += 1;
+            account.lease += u32::from(may);
         }
     }
 
@@ -160,11 +170,28 @@ impl Ledger {
         }
         let own = |account: &Account| {
             let rest = account.rests_until().filter(|_| self.contended && !account.stopped);
-            let wait = account.wait.as_ref().filter(|_| !account.stopped);
+            let wait = account.wait.as_ref().filter(|wait| !account.stopped && !wait.goes_on);
             [account.unconfirmed.map(|since| since + CONFIRM), rest, wait.and_then(|wait| wait.ends(door))]
         };
+        let overdue = self.has_leeway().then(Moment::default);
         let turn = self.contended.then_some(self.turned + TURN);
-        self.accounts.iter().flat_map(own).flatten().chain(turn).min()
+        self.accounts.iter().flat_map(own).flatten().chain(turn).chain(overdue).min()
+    }
+
+    /// Somebody's user had as much as may be, and has less by now.
+    fn has_leeway(&self) -> bool {
+        let goes_on = |account: &Account| account.wait.as_ref().is_some_and(|wait| wait.goes_on);
+        let mut held_up =
+            self.accounts.iter().filter(|account| account.resumes || goes_on(account)).peekable();
+        if held_up.peek().is_none() {
+            return false;
+        }
+        let charges = Charges::of(&self.accounts, &self.quotas);
+        held_up.any(|account| {
+            let (leeway, wait) = (charges.leeway(account.terms.uid), account.wait.as_ref());
+            account.may_resume(leeway)
+                || wait.is_some_and(|wait| !account.stopped && wait.goes_on && wait.min <= leeway)
+        })
     }
 
     /// Brings every allotment and every lease in line with the limit and with what is known of the clients.
@@ -196,16 +223,26 @@ impl Ledger {
 
     /// What time alone brings about.
     fn expire(&mut self, now: Moment, door: Door) {
+        let mut charges = Charges::of(&self.accounts, &self.quotas);
         for account in &mut self.accounts {
             if account.unconfirmed.is_some_and(|since| now.since(since) >= CONFIRM) {
                 account.unconfirmed = None;
                 account.stopped = true;
             }
-            let ends = account.wait.as_ref().and_then(|wait| wait.ends(door));
-            if !account.stopped && ends.is_some_and(|ends| ends <= now) {
-                let tokens = account.wait.as_ref().map_or(1, |wait| wait.min);
-                self.grants.push(account.grant(now, tokens, false));
-                account.overdue = true;
+            if account.may_resume(charges.leeway(account.terms.uid)) {
+                account.resume();
+                charges.add(account.terms.uid, account.charge());
+            }
+            let stopped = account.stopped;
+            let Some(wait) = account.wait.as_mut().filter(|_| !stopped) else { continue };
+            if wait.ends(door).is_some_and(|ends| ends <= now) {
+                let tokens = wait.min;
+                wait.goes_on = tokens > charges.leeway(account.terms.uid);
+                if !wait.goes_on {
+                    self.grants.push(account.grant(now, tokens, false));
+                    account.overdue = true;
+                    charges.add(account.terms.uid, tokens);
+                }
             }
         }
         if self.contended && now.since(self.turned) >= TURN {
@@ -234,16 +271,15 @@ impl Ledger {
 
     /// How many tokens everybody should have, its lease counted in, and who waits in vain for now.
     fn plan(&mut self, now: Moment, limit: u32, door: Door) -> Plan {
-        let admitted = admitted(&self.accounts, door, &self.quotas);
-        let mut wanting: Vec<Wanting> = Vec::with_capacity(self.accounts.len());
-        for (account, admitted) in self.accounts.iter_mut().zip(admitted) {
+        for account in &mut self.accounts {
             if self.contended {
                 account.probe(now);
             }
             account.line_up(now);
-            wanting.push(account.wanting(admitted));
         }
-        let mut wanting = self.within_quota(wanting);
+        let admitted = admitted(&self.accounts, door, &self.quotas);
+        let wanting = |(account, admitted): (&Account, bool)| account.wanting(admitted);
+        let mut wanting = self.within_quota(self.accounts.iter().zip(admitted).map(wanting).collect());
         let needed = divide(&wanting, limit, self.turn);
         let asked = wanting.iter().zip(&needed).any(|(wanting, &part)| part < wanting.most);
         // With what nobody needs everybody has more than it asked for, so that it needn't ask.
@@ -270,12 +306,8 @@ impl Ledger {
         if self.quotas.is_empty() {
             return wanting;
         }
-        let mut users: Vec<u32> = self.accounts.iter().map(|account| account.terms.uid).collect();
-        users.sort_unstable();
-        users.dedup();
-        for uid in users {
+        for (uid, own) in by_user(&self.accounts) {
             let Some(quota) = self.quotas.of(uid) else { continue };
-            let own: Vec<usize> = (0..wanting.len()).filter(|&i| self.accounts[i].terms.uid == uid).collect();
             let group: Vec<Wanting> = own.iter().map(|&i| self.accounts[i].bound(wanting[i])).collect();
             for (&i, most) in own.iter().zip(divide(&group, quota, self.turn)) {
                 wanting[i].most = most;
@@ -287,15 +319,18 @@ impl Ledger {
 
     /// Takes back what others need: never more than leaves a client its part.
     fn lower(&mut self, limit: u32, plan: &Plan) {
-        // What these would have with all that they ask for.
-        let asked = |of: &dyn Fn(&Account) -> bool| -> u64 {
-            let those = self.accounts.iter().zip(&plan.needed).filter(|(account, _)| of(account));
-            those.map(|(account, &needed)| u64::from(needed.max(account.charge()))).sum()
-        };
-        let is_short = asked(&|_| true) > u64::from(limit);
+        // What all would have with all that they ask for, and each user's clients.
+        let mut asked = 0;
+        let mut of_users: BTreeMap<u32, u64> = BTreeMap::new();
+        for (account, &needed) in self.accounts.iter().zip(&plan.needed) {
+            let tokens = u64::from(needed.max(account.charge()));
+            asked += tokens;
+            *of_users.entry(account.terms.uid).or_default() += tokens;
+        }
+        let is_short = asked > u64::from(limit);
         let lowers = |account: &Account| {
             let uid = account.terms.uid;
-            let is_users = |quota: u32| asked(&|other| other.terms.uid == uid) > u64::from(quota);
+            let is_users = |quota: u32| of_users[&uid] > u64::from(quota);
             is_short || self.quotas.of(uid).is_some_and(is_users)
         };
         let lowers: Vec<bool> = self.accounts.iter().map(lowers).collect();
@@ -304,12 +339,6 @@ impl Ledger {
                 account.allotment = account.allotment.min(target.saturating_sub(account.lease));
             }
         }
-    }
-
-    /// What a user's clients may still be given; none: as much as there is.
-    fn room_of(&self, uid: u32) -> Option<u32> {
-        let own = self.accounts.iter().filter(|account| account.terms.uid == uid);
-        Some(self.quotas.of(uid)?.saturating_sub(own.map(Account::charge).sum()))
     }
 
     /// Issues what is free: to the client that has least of its share.
@@ -321,12 +350,19 @@ impl Ledger {
         }
         let in_flight = self.accounts.iter().any(Account::is_withdrawing);
         let mut room = limit.saturating_sub(self.charge());
-        for i in self.waiting(plan) {
-            let here = self.room_of(self.accounts[i].terms.uid).unwrap_or(room).min(room);
+        let waiting = self.waiting(plan);
+        let mut charges = Charges::of(&self.accounts, &self.quotas);
+        for i in waiting {
             let account = &mut self.accounts[i];
+            let uid = account.terms.uid;
+            let here = charges.room(uid).unwrap_or(room).min(room);
             let Some(wait) = &account.wait else {
+                if charges.room(uid) == Some(0) {
+                    continue; // it waits for its own user's
+                }
                 if here > 0 {
                     account.serve();
+                    charges.add(uid, 1);
                 }
                 room = room.saturating_sub(1); // kept for it where there is none
                 continue;
@@ -339,6 +375,7 @@ impl Ledger {
             // More than the limit has become: it has all of that, and is overdue with the rest.
             if least.min(limit) <= here && !is_worth_a_moment {
                 room = room.saturating_sub(best);
+                charges.add(uid, best);
                 self.grants.push(account.grant(now, best + own, account.borrowed));
                 account.overdue |= best > limit;
             } else {
@@ -387,11 +424,12 @@ impl Ledger {
 
     /// Bounds what the clients of one user are given to what that user's quota leaves, fairly among them.
     fn within_room(&self, mut goals: Vec<Wanting>) -> Vec<Wanting> {
-        for i in 0..goals.len() {
-            let uid = self.accounts[i].terms.uid;
-            let is_first = self.accounts[..i].iter().all(|account| account.terms.uid != uid);
-            let Some(room) = self.room_of(uid).filter(|_| is_first) else { continue };
-            let own: Vec<usize> = (i..goals.len()).filter(|&at| self.accounts[at].terms.uid == uid).collect();
+        if self.quotas.is_empty() {
+            return goals;
+        }
+        let charges = Charges::of(&self.accounts, &self.quotas);
+        for (uid, own) in by_user(&self.accounts) {
+            let Some(room) = charges.room(uid) else { continue };
             let group: Vec<Wanting> = own.iter().map(|&at| goals[at]).collect();
             let charged: u32 = group.iter().map(|goal| goal.floor).sum();
             for (at, part) in own.into_iter().zip(divide(&group, charged + room, self.turn)) {

@@ -127,7 +127,8 @@ fn is_listening(socket: &Path) -> bool {
 pub fn is_held(socket: &Path) -> bool {
     let Ok(file) = open(socket) else { return false };
     let mut lock = whole(libc::F_WRLCK);
-    again(|| fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
+    again(|| fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))).is_ok()
+        && i32::from(lock.l_type) != libc::F_UNLCK
 }
 
 /// Beside the one under which sockets come and go (flock(2)), in the same file: this one (fcntl(2)) doesn't know that one.

@@ -53,6 +53,8 @@ pub struct World {
     still: Option<u64>,
     /// The most that one user may have.
     quota: Option<u32>,
+    /// When each user last had as much as may be, however he came to it.
+    full: [u64; 2],
 }
 
 /// Plain terms: it waits for a lease.
@@ -101,6 +103,7 @@ impl World {
             total: 0,
             still: None,
             quota: None,
+            full: [0; 2],
         }
     }
 
@@ -218,21 +221,34 @@ impl World {
         let now = self.at();
         let before = self.regulator.charge();
         let of_users = [0, 1].map(|uid| self.charge_of(uid));
-        let stopped = |id: ClientId, of: &Regulator| of.account(id).is_some_and(Account::is_stopped);
-        let returns = match input {
-            Some(Input::Continued(id) | Input::Started(id)) if stopped(id, &self.regulator) => Some(id),
-            // What it has from a server that died it has.
-            Some(Input::Join(id, _, Some(_))) => Some(id),
-            _ => None,
-        };
+        let stopped: Vec<ClientId> = self
+            .regulator
+            .accounts()
+            .iter()
+            .filter(|account| account.is_stopped())
+            .map(Account::id)
+            .collect();
         match input {
             Some(input) => self.regulator.handle(now, input),
             None => self.regulator.settle(now),
         }
         let (changes, samples) = self.drain();
         let mut allowed = before + u32::from(matches!(input, Some(Input::LoanOver(_))));
-        // Job control let it go on: it counts again, whatever the limit says.
-        allowed += returns.and_then(|id| self.regulator.account(id)).map_or(0, Account::charge);
+        for account in self.regulator.accounts().iter().filter(|account| !account.is_stopped()) {
+            let id = account.id();
+            // Job control let it go on: it counts again, whatever the limit says. What it has from a server that died it has.
+            let claims = matches!(input, Some(Input::Join(new, _, Some(_))) if new == id);
+            if claims || stopped.contains(&id) {
+                allowed += account.charge();
+            }
+        }
+        if let Some(Input::Join(id, _, Some(claim))) = input {
+            let account = self.regulator.account(id).expect("it is there");
+            let claimed = claim.lease + claim.allotment.max(claim.held);
+            if !account.is_stopped() && account.charge() < claimed {
+                self.leave_unpaid(id);
+            }
+        }
         let (mut starts, mut granted) = (0, 0);
         for change in &changes {
             if let Change::Grant { id, tokens, borrowed } = *change {
@@ -256,6 +272,8 @@ impl World {
         );
         for (uid, of_user) in of_users.into_iter().enumerate() {
             let most = self.quota.map_or(u32::MAX, |quota| quota.max(of_user + allowed - before));
+            // However it came to that, and however it was before the quota: others needn't be careful of it.
+            let most = most.min(self.quota.map_or(u32::MAX, |quota| (2 * quota).max(of_user)));
             assert!(self.charge_of(uid as u32) <= most, "{uid}: {most} at the most: {}", self.picture());
         }
         for change in changes {
@@ -271,6 +289,14 @@ impl World {
             let mut totals = Totals::default();
             totals.set(Resource::Cpu, Some(self.total / 1000));
             self.feed(Input::Sample(totals));
+        }
+    }
+
+    /// Its user has as much beyond the quota as may be: what it has more than that counts nowhere.
+    fn leave_unpaid(&mut self, id: ClientId) {
+        assert!(self.quota.is_some(), "where there is no quota all is paid for: {}", self.picture());
+        if let Some(tree) = self.trees.iter_mut().find(|tree| tree.id == id) {
+            tree.is_unpaid = true;
         }
     }
 
@@ -357,10 +383,20 @@ impl World {
 
     /// What holds at any moment.
     fn check(&mut self) {
+        let mut unpaid = Vec::new();
         for tree in self.trees.iter_mut().filter(|tree| tree.borrowed) {
             // The job that it borrowed from is over, perhaps before it knew that it borrows: it pays for itself.
-            if self.regulator.account(tree.id).is_some_and(|account| !account.is_borrowing()) {
+            if let Some(account) = self.regulator.account(tree.id).filter(|account| !account.is_borrowing()) {
                 (tree.borrowed, tree.lease) = (false, tree.lease.map(|lease| lease + 1));
+                if tree.lease.is_some_and(|lease| account.lease() < lease) {
+                    unpaid.push(tree.id);
+                }
+            }
+        }
+        unpaid.into_iter().for_each(|id| self.leave_unpaid(id));
+        for uid in 0..2 {
+            if self.quota.is_some_and(|quota| self.charge_of(uid) + 1 > 2 * quota) {
+                self.full[uid as usize] = self.now;
             }
         }
         for tree in &self.trees {
@@ -370,12 +406,14 @@ impl World {
                 assert_eq!(issued, tree.standing + tree.held() + tree.dead, "{tree:?}");
             }
             let Some(account) = self.regulator.account(tree.id) else { continue };
-            let paid = account.is_stopped() || tree.has() <= account.charge();
+            let paid = account.is_stopped() || tree.is_unpaid || tree.has() <= account.charge();
             assert!(paid, "{} ms: {tree:?} has more than {account:?}", self.now);
             let longest = tree.terms.max_wait.filter(|wait| !wait.is_zero() && !tree.stopped);
             if let (None, Some(longest)) = (tree.lease, longest) {
+                // Behind its user's own builds, which were twice the quota, it went on.
+                let due = tree.came + (longest + RECOVERY).as_millis() as u64;
                 assert!(
-                    self.now - tree.came <= (longest + RECOVERY).as_millis() as u64 + 10,
+                    self.now <= due.max(self.full[tree.terms.uid as usize]) + 10,
                     "a wait has an end: {tree:?}"
                 );
             }

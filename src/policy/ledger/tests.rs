@@ -226,3 +226,123 @@ fn who_pays_no_lease_takes_its_turn_in_the_queue() {
     let granted = desk.settle(460);
     assert_eq!((granted.len(), desk.ledger.find(6).map(|account| account.allotment())), (1, Some(0)));
 }
+
+#[test]
+fn who_says_that_it_holds_more_than_it_was_given_takes_nothing_from_others() {
+    let mut desk = Desk::new(4, Door::Open);
+    desk.join(0, 1, Terms { cap: 4, ..terms() });
+    desk.join(0, 2, Terms { cap: 4, ..terms() });
+    let lie = Report { serial: 0, held: 4096, appetite: Some(Appetite::Slack(u32::MAX)) };
+    for ms in 1..5_000 {
+        desk.ledger.report(at(ms), 2, Report { appetite: [None, lie.appetite][ms as usize % 2], ..lie });
+        desk.settle(ms);
+        assert!(desk.ledger.charge() <= 4, "{ms}: {:?}", desk.ledger.accounts());
+    }
+    assert_eq!(desk.ledger.accounts()[0].allotment(), 1);
+}
+
+#[test]
+fn who_never_answers_is_told_no_more_until_it_does() {
+    let mut desk = Desk::new(8, Door::Open);
+    desk.join(0, 1, terms());
+    desk.settle(0);
+    let mut told = |desk: &mut Desk, from: u64| {
+        let mut told = 0;
+        for ms in from..from + 1_000 {
+            let door = [Door::Held, Door::Open][ms as usize % 2];
+            desk.ledger.settle(at(ms), desk.limit, door);
+            told += std::iter::from_fn(|| desk.ledger.poll()).count();
+        }
+        told
+    };
+    let first = told(&mut desk, 1);
+    assert!((32..=64).contains(&first), "{first}");
+    assert_eq!(told(&mut desk, 2_000), 0);
+    assert_eq!(desk.ledger.charge(), 8, "what it was told it may have by now");
+    desk.report(3_000, 1, u64::MAX, None);
+    assert!(told(&mut desk, 4_000) > 0);
+}
+
+/// All that isn't asked of the limit, by one user's clients, many times each.
+fn come_to(desk: &mut Desk, how: &str, uid: u32) {
+    let terms = Terms { uid, max_wait: Some(Duration::from_millis(5)), ..terms() };
+    let claim = Claim { lease: 1, held: 7, ..Claim::default() };
+    for id in 100..150 {
+        let loan = Some(Loan(id, id));
+        match how {
+            "claims" => desk.ledger.join(at(1), id, terms, Some(claim)),
+            "counted" => desk.ledger.join(at(1), id, Terms { lease: Lease::Counted, ..terms }, None),
+            "borrowed by its word" => {
+                let claim = Claim { borrowed: true, ..Claim::default() };
+                desk.ledger.join(at(1), id, terms, Some(claim));
+            }
+            "over" => {
+                desk.join(1, id, Terms { loan, ..terms });
+                desk.ledger.end_loan(id);
+            }
+            "overdue" => desk.join(1, id, Terms { lease: Lease::Wait { min: 2, max: 2 }, ..terms }),
+            "stopped" => {
+                desk.join(1, id, terms);
+                desk.ledger.stop(id, true);
+            }
+            _ => unreachable!(),
+        }
+    }
+    desk.settle(2);
+    desk.settle(10);
+    (100..150).for_each(|id| desk.ledger.stop(id, false));
+    desk.settle(11);
+}
+
+#[test]
+fn what_a_user_comes_to_without_being_given_it_is_bounded_by_twice_the_quota() {
+    for how in ["claims", "counted", "borrowed by its word", "over", "overdue", "stopped"] {
+        let mut desk = Desk::new(8, Door::Open);
+        desk.ledger.set_quota(vec![], Some(2));
+        come_to(&mut desk, how, 1);
+        let own = |desk: &Desk| -> u32 {
+            let own = desk.ledger.accounts().iter().filter(|account| account.terms().uid == 1);
+            own.map(Account::charge).sum()
+        };
+        assert!((3..=4).contains(&own(&desk)), "{how}: {}", own(&desk));
+        desk.join(12, 1, Terms { cap: 2, ..terms() });
+        assert_eq!(desk.ledger.accounts().last().map(Account::charge), Some(2), "{how}: another has his");
+        // Nothing of it spins: a wait that goes on isn't due.
+        assert!(desk.ledger.deadline(Door::Open).is_none_or(|when| when > at(12)), "{how}");
+        (100..150).for_each(|id| desk.ledger.leave(id));
+        desk.settle(13);
+        assert_eq!(own(&desk), 0);
+    }
+}
+
+#[test]
+fn a_wait_that_goes_on_ends_when_its_user_has_less() {
+    let mut desk = Desk::new(8, Door::Open);
+    desk.ledger.set_quota(vec![], Some(1));
+    let soon = Terms { max_wait: Some(Duration::from_millis(5)), cap: 1, ..terms() };
+    (1..=3).for_each(|id| desk.join(0, id, soon));
+    desk.settle(10);
+    assert_eq!([1, 2, 3].map(|id| desk.lease(id)), [1, 1, 0]);
+    desk.ledger.leave(1);
+    assert_eq!(desk.settle(11), [(3, 1)]);
+}
+
+#[test]
+fn a_wait_that_goes_on_is_due_when_there_is_leeway_without_a_word_from_anybody() {
+    let mut desk = Desk::new(1, Door::Open);
+    desk.ledger.set_quota(vec![], Some(1));
+    desk.join(0, 1, terms());
+    let guest = |ms| Terms { uid: 1, max_wait: Some(Duration::from_millis(ms)), ..terms() };
+    for (id, ms) in [(2, 200), (3, 5), (4, 5)] {
+        desk.ledger.join(at(0), id, guest(ms), None);
+    }
+    // The last two start above the limit, but never say so: job control has stopped them, and they count nothing.
+    desk.ledger.settle(at(10), 1, Door::Open);
+    assert_eq!([2, 3, 4].map(|id| desk.lease(id)), [0, 1, 1]);
+    desk.ledger.settle(at(300), 1, Door::Open);
+    assert_eq!(desk.lease(2), 0, "its end came before theirs was seen");
+    assert!(desk.ledger.deadline(Door::Open).is_some_and(|when| when <= at(300)));
+    desk.ledger.settle(at(300), 1, Door::Open);
+    assert_eq!(desk.lease(2), 1);
+    assert!(desk.ledger.deadline(Door::Open).is_none_or(|when| when > at(300)));
+}

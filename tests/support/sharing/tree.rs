@@ -74,6 +74,8 @@ pub struct Tree {
     pub used: u64,
     /// Its server died while it was stopped, and it doesn't know that yet.
     pub is_lost: bool,
+    /// Not all that it has is paid for: its user has too much.
+    pub is_unpaid: bool,
     /// The proxy's figures.
     pub endpoint: Endpoint,
     /// When the job ends that needs no token.
@@ -108,6 +110,7 @@ impl Tree {
             dead: 0,
             used: 0,
             is_lost: false,
+            is_unpaid: false,
             endpoint: Endpoint::new(style),
             own_job: 0,
             style,
