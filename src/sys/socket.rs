@@ -306,6 +306,34 @@ pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
     Ok(Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() })
 }
 
+/// The groups of who connected, beside its own, as the kernel noted them then (SO_PEERGROUPS, socket(7)); `None` where the
+/// kernel doesn't tell. One that our user namespace doesn't know has the number of `users::overflow_gid`.
+pub fn peer_groups(stream: &impl AsFd) -> io::Result<Option<Vec<u32>>> {
+    let fd = stream.as_fd().as_raw_fd();
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut length = size_of_val(&groups[..]) as libc::socklen_t;
+        // SAFETY: the descriptor is open for the call; the kernel writes at most `length` bytes into `groups`.
+        let got = unsafe {
+            let place = groups.as_mut_ptr().cast();
+            libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERGROUPS, place, &raw mut length)
+        };
+        let count = length as usize / size_of::<libc::gid_t>();
+        match (got, io::Error::last_os_error()) {
+            (0, _) => {
+                groups.truncate(count);
+                return Ok(Some(groups));
+            }
+            // It has said how many there are.
+            (_, error) if error.raw_os_error() == Some(libc::ERANGE) && count > groups.len() => {
+                groups.resize(count, 0);
+            }
+            (_, error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => return Ok(None),
+            (_, error) => return Err(error),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,6 +444,17 @@ mod tests {
             let said = named_place(&folder.path().join("new/socket")).unwrap_err();
             assert!(said.contains("somebody else's") && !folder.path().join("new").exists(), "{said}");
         }
+    }
+
+    #[test]
+    fn the_groups_of_the_other_side_are_those_of_its_process() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let mut groups = peer_groups(&here).unwrap().expect("this kernel tells");
+        let mut own: Vec<u32> =
+            nix::unistd::getgroups().unwrap().into_iter().map(|gid| gid.as_raw()).collect();
+        groups.sort_unstable();
+        own.sort_unstable();
+        assert_eq!(groups, own);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! Doesn't know what a user may do. A look-up may ask a directory over the network and take its time: not a thing for an
 //! event that comes often.
 
+use super::files::read_number;
 use crate::proto::config::Name;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The uid of a user. A number is taken as it is, known or not; for an unknown name the error names it.
 pub fn uid_of(user: &Name) -> Result<u32, String> {
@@ -43,13 +44,10 @@ pub fn acts_for_another() -> bool {
     getuid() != geteuid() || getgid() != getegid()
 }
 
-/// Shown for all whom a user namespace has no number for (user_namespaces(7), /proc/sys/kernel/overflowuid).
-const NOBODY: u32 = 65534;
-
 /// Whether a uid may be anybody's: it stands for all who have no number in our user namespace.
 pub fn is_unmapped(uid: u32) -> bool {
     let map = || std::fs::read_to_string("/proc/self/uid_map").ok();
-    uid == NOBODY && map().is_some_and(|map| !maps(&map, uid))
+    uid == overflow_uid() && map().is_some_and(|map| !maps(&map, uid))
 }
 
 /// Whether a table of uids, of lines 'first, first outside, count', has this one.
@@ -80,6 +78,21 @@ pub fn is_private_group(gid: u32) -> bool {
 /// The home folder that the databases name for us.
 pub fn home() -> Option<PathBuf> {
     User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir)
+}
+
+/// The number that stands for every user whom our user namespace doesn't know (user_namespaces(7)): nobody's, mostly.
+pub fn overflow_uid() -> u32 {
+    overflow("overflowuid")
+}
+
+/// Likewise for groups.
+pub fn overflow_gid() -> u32 {
+    overflow("overflowgid")
+}
+
+fn overflow(name: &str) -> u32 {
+    let known = read_number(&Path::new("/proc/sys/kernel").join(name));
+    known.and_then(|number| u32::try_from(number).ok()).unwrap_or(65_534)
 }
 
 /// Whether a process of `uid`, whose own group is `primary_gid`, belongs to one of the groups `gids`: by that group, or by
