@@ -183,5 +183,6 @@ fn from_config(config: &Config, path: &Path) -> Result<Base, String> {
         base.quota.push((uid, *quota));
     }
     base.quota_of_others = config.quota.default;
+    (base.connections, base.max_weight) = (config.connections, config.max_weight);
     Ok(base)
 }

@@ -18,6 +18,9 @@ use values::Source;
 
 pub use crate::proto::values::MOST_JOBS;
 
+/// The largest `connections`.
+pub const MOST_CONNECTIONS: u32 = 65_536;
+
 /// What a configuration file says; `None` or empty where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
@@ -31,6 +34,10 @@ pub struct Config {
     pub heartbeat: Option<Duration>,
     /// `max-wait`: how long a lease is waited for, up to a year; zero: for ever.
     pub max_wait: Option<Duration>,
+    /// `max-weight`: the largest share of who isn't root or the service's owner, 1 to `MOST_JOBS`.
+    pub max_weight: Option<u32>,
+    /// `connections`: the most of one user, 1 to `MOST_CONNECTIONS`.
+    pub connections: Option<u32>,
     /// `[access]`: who may connect.
     pub access: Access,
     /// `[quota]`: the most tokens for one user.
@@ -118,12 +125,21 @@ pub fn parse(text: &str) -> Result<(Config, Vec<String>), BadConfig> {
         hold: raw.hold.map(|value| source.hold(&value)).transpose()?,
         heartbeat: raw.heartbeat.map(|value| source.heartbeat(&value)).transpose()?,
         max_wait: raw.max_wait.map(|value| source.max_wait(&value)).transpose()?,
+        max_weight: raw.max_weight.map(|value| source.count("max-weight", &value, MOST_JOBS)).transpose()?,
+        connections: raw
+            .connections
+            .map(|value| source.count("connections", &value, MOST_CONNECTIONS))
+            .transpose()?,
         access: Access {
             users: source.list("users", "uid", &raw.access.users)?,
             groups: source.list("groups", "gid", &raw.access.groups)?,
         },
         quota: Quota {
-            default: raw.quota.default.map(|value| source.count("quota default", &value)).transpose()?,
+            default: raw
+                .quota
+                .default
+                .map(|value| source.count("quota default", &value, MOST_JOBS))
+                .transpose()?,
             users: source.quotas(&raw.quota.users)?,
         },
         tools: source.tools(&raw.tools)?,
@@ -142,6 +158,8 @@ struct Raw {
     hold: Option<Spanned<Value>>,
     heartbeat: Option<Spanned<Value>>,
     max_wait: Option<Spanned<Value>>,
+    max_weight: Option<Spanned<Value>>,
+    connections: Option<Spanned<Value>>,
     #[serde(default, deserialize_with = "table")]
     access: RawAccess,
     #[serde(default, deserialize_with = "table")]
@@ -220,6 +238,8 @@ max-memory = 1e5
 hold = "starts"
 heartbeat = 0.25
 max-wait = 90
+max-weight = 4
+connections = 65536
 
 [access]
 users = ["alice", 1000,
@@ -244,20 +264,22 @@ scons = "-j{}"
                 hold: Some(Hold::Starts),
                 heartbeat: Some(Duration::from_millis(250)),
                 max_wait: Some(Duration::from_secs(90)),
+                max_weight: Some(4),
+                connections: Some(65_536),
                 access: Access {
                     users: vec![
-                        listed(text("alice"), 11),
-                        listed(Name::Number(1000), 11),
-                        listed(Name::Number(1001), 12),
+                        listed(text("alice"), 13),
+                        listed(Name::Number(1000), 13),
+                        listed(Name::Number(1001), 14),
                     ],
-                    groups: vec![listed(text("domain users"), 13)],
+                    groups: vec![listed(text("domain users"), 15)],
                 },
                 quota: Quota {
                     default: Some(8),
                     users: vec![
-                        (listed(Name::Number(1000), 20), 1),
-                        (listed(text("alice"), 18), 4096),
-                        (listed(text("bob.smith"), 19), 2),
+                        (listed(Name::Number(1000), 22), 1),
+                        (listed(text("alice"), 20), 4096),
+                        (listed(text("bob.smith"), 21), 2),
                     ],
                 },
                 tools: vec![("scons".to_owned(), NumberOption::dash_j())],
@@ -282,7 +304,7 @@ scons = "-j{}"
 
     #[test]
     fn faults_say_line_key_value_and_what_to_give() {
-        let rows: [(&str, usize, &str); 40] = [
+        let rows: [(&str, usize, &str); 42] = [
             ("\ntools.scons = \"-j\"", 2, "tools: scons = \"-j\": give its option, as in \"-j{}\""),
             ("tools.scons = 3", 1, "tools: scons = 3: give its option, as in \"-j{}\""),
             ("tools.\"a/b\" = \"-j{}\"", 1, "tools: \"a/b\" is no name of a program"),
@@ -309,6 +331,8 @@ scons = "-j{}"
             ("max-wait = -1", 1, "max-wait -1: give 0 (for ever) or up to 31536000 seconds (a year)"),
             ("max-wait = 1e300", 1, "max-wait 1e300: give 0 (for ever) or up to 31536000 seconds (a year)"),
             ("max-wait = nan", 1, "max-wait nan: give 0 (for ever) or up to 31536000 seconds (a year)"),
+            ("max-weight = 0", 1, "max-weight 0: give a whole number from 1 to 4096"),
+            ("connections = 65537", 1, "connections 65537: give a whole number from 1 to 65536"),
             ("[access]\nusers = [\"a\",\n  \"\"]", 3, "users: \"\" is neither a name nor a uid"),
             ("[access]\nusers = [\"a:b\"]", 2, "users: \"a:b\" is neither a name nor a uid"),
             ("[access]\nusers = [-1]", 2, "users: -1 is neither a name nor a uid"),
@@ -345,6 +369,7 @@ scons = "-j{}"
         assert_eq!(config.thresholds, thresholds(Some(100_000.0), Some(100_000.0), Some(50_000.0)));
         assert_eq!((config.hold, config.heartbeat), (Some(Hold::All), Some(ticker::DEFAULT_HEARTBEAT)));
         assert_eq!((config.max_wait, config.quota.default), (Some(Duration::from_secs(60)), Some(4)));
+        assert_eq!((config.max_weight, config.connections), (Some(1), Some(1024)));
         let quotas: Vec<_> = config.quota.users.iter().map(|(listed, most)| (&listed.name, *most)).collect();
         assert_eq!(quotas, [(&Name::Number(1000), 8), (&text("root"), 2)]);
         assert_eq!(config.tools, [("scons".to_owned(), NumberOption::dash_j())]);

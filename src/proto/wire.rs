@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 /// The protocol, `major.minor`.
 pub const PROTOCOL: &str = "1.0";
 
-/// The longest line that is taken.
-pub const LONGEST_LINE: usize = 64 * 1024;
+/// The longest line that a server takes.
+pub const LONGEST_LINE: usize = 16 * 1024;
 
 /// The style of a client that can't take tokens, and holds what it was leased: a tool that knows no jobserver ...
 pub const HELD: &str = "held";
@@ -267,30 +267,45 @@ pub fn read<M: serde::de::DeserializeOwned>(line: &[u8]) -> Result<Option<M>, St
 
 /// Splits what comes over a socket into lines.
 #[derive(Debug, Default)]
-pub struct Lines(Vec<u8>);
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// Where the next line begins, and up to where it has no end.
+    start: usize,
+    seen: usize,
+}
 
 impl Lines {
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.drain(..self.start);
+        (self.start, self.seen) = (0, self.seen - self.start);
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// The next whole line, without its end.
     pub fn next_line(&mut self) -> Option<Vec<u8>> {
-        let end = self.0.iter().position(|&byte| byte == b'\n')?;
-        let mut line: Vec<u8> = self.0.drain(..=end).collect();
-        line.pop();
+        let Some(end) = self.bytes[self.seen..].iter().position(|&byte| byte == b'\n') else {
+            self.seen = self.bytes.len();
+            if !self.is_amid() {
+                // Nothing is kept of what is over: it may have been long.
+                *self = Lines::default();
+            }
+            return None;
+        };
+        let line = self.bytes[self.start..self.seen + end].to_vec();
+        self.start = self.seen + end + 1;
+        self.seen = self.start;
         Some(line)
     }
 
     /// Whether a line has begun and not ended.
     pub fn is_amid(&self) -> bool {
-        !self.0.is_empty()
+        self.start < self.bytes.len()
     }
 
-    /// Whether the one that has begun is longer than any may be.
+    /// Whether the one that has begun is longer than any may be. To be asked when there is no whole one.
     pub fn is_too_long(&self) -> bool {
-        self.0.len() > LONGEST_LINE && !self.0.contains(&b'\n')
+        self.bytes.len() - self.start > LONGEST_LINE
     }
 }
 
@@ -322,6 +337,28 @@ mod tests {
             assert_eq!(read::<Request>(&lines.next_line().unwrap()), Ok(Some(request.clone())));
         }
         assert!(!lines.is_amid());
+    }
+
+    #[test]
+    fn lines_are_split_wherever_they_are_cut() {
+        let text = b"one\n\ntwo\nthree\n";
+        for size in 1..=text.len() {
+            let (mut lines, mut found) = (Lines::default(), Vec::new());
+            for piece in text.chunks(size) {
+                lines.push(piece);
+                found.extend(std::iter::from_fn(|| lines.next_line()));
+            }
+            assert_eq!(found, [&b"one"[..], b"", b"two", b"three"], "{size}");
+            assert!(!lines.is_amid() && lines.bytes.capacity() == 0, "nothing is kept");
+        }
+        let mut lines = Lines::default();
+        lines.push(&[b'x'; LONGEST_LINE]);
+        assert!(lines.next_line().is_none() && !lines.is_too_long());
+        lines.push(b"x");
+        assert!(lines.next_line().is_none() && lines.is_too_long());
+        lines.push(b"\ny");
+        assert_eq!(lines.next_line().map(|line| line.len()), Some(LONGEST_LINE + 1));
+        assert!(lines.is_amid() && lines.next_line().is_none() && !lines.is_too_long());
     }
 
     #[test]

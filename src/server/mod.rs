@@ -1,30 +1,37 @@
 //! The shared gate: one regulator for many clients, each at the other end of a socket.
 //!
-//! Decides nothing about tokens: the regulator does. It has no endpoint of any client. It outlives all they do to it.
+//! Decides nothing about tokens: the regulator does. It has no endpoint of any client. It outlives all they do to it: each
+//! is heard in its turn, for a moment, and what is kept of it is bounded (`entrance`, `turns`, `conn`, `trust`).
 
+mod around;
 mod clients;
 mod conn;
+mod entrance;
+mod life;
 mod name;
+mod requests;
 pub mod settings;
+mod trust;
+mod turns;
 pub mod wait;
 
 use self::wait::wait;
-use crate::policy::account::{Account, ClientId};
+use crate::policy::account::ClientId;
 use crate::policy::ledger::Change;
 use crate::policy::pressure::{PerResource, Totals};
 use crate::policy::regulator::{Action, Input, Regulator};
 use crate::policy::time::Moment;
-use crate::proto::view::View;
-use crate::proto::wire::{Granted, Reply, Request};
-use crate::proto::{status, wire};
+use crate::proto::wire::{Granted, Reply};
 use crate::sys::clock::Clock;
-use crate::sys::notify::{ServerSignal, ServerSignals};
+use crate::sys::limits;
+use crate::sys::notify::ServerSignals;
 use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
 use crate::sys::service::Systemd;
 use crate::sys::socket;
 use crate::sys::socket_name::SocketName;
-use conn::{Conn, State};
+use conn::Conn;
+use entrance::Entrance;
 use mio::net::UnixListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -34,23 +41,19 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::Duration;
+use trust::Rulers;
+use turns::Turns;
 
 const LISTENER: Token = Token(0);
 const SIGNAL: Token = Token(1);
 const NAME: Token = Token(2);
 const FIRST_CONN: usize = 3;
 
-/// A server that was started on demand stays so long after its last client: the next one often comes at once.
-const LINGER: Duration = Duration::from_millis(300);
-
-/// Whether the job that a client borrows its lease from still runs is looked at so often.
-const LOAN_LOOK: Duration = Duration::from_secs(1);
-
-/// Who couldn't be accepted is tried again after that.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-
 /// So long after a server that died issues its successor nothing: its clients first say what they hold.
 const RECOVERY: Duration = Duration::from_millis(250);
+
+/// After so long those who have something to say are looked for again: they may be others.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// What a server's own configuration says.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +68,10 @@ pub struct Base {
     pub quota: Vec<(u32, u32)>,
     /// ... and of all who aren't named.
     pub quota_of_others: Option<u32>,
+    /// The most connections of one user.
+    pub connections: Option<u32>,
+    /// The largest weight of who isn't root or the owner.
+    pub max_weight: Option<u32>,
 }
 
 /// Reads the configuration again.
@@ -105,7 +112,15 @@ pub struct Server {
     name_due: Option<Moment>,
     proc_root: PathBuf,
     kind: Kind,
+    rulers: Rulers,
+    entrance: Entrance,
     conns: HashMap<Token, Conn>,
+    /// The connections of clients.
+    clients: HashMap<ClientId, Token>,
+    /// Who has something to say.
+    turns: Turns,
+    /// Connections that are over, and are to be taken away.
+    lost: Vec<Token>,
     next_token: usize,
     next_id: ClientId,
     regulator: Regulator,
@@ -121,16 +136,13 @@ pub struct Server {
     /// Usable cpus, and when they were looked up.
     cpus: u32,
     cpus_seen: Moment,
-    /// When the jobs that lend were last looked at.
+    /// When the jobs that lend were last looked at, and whether a client has left since.
     loans_seen: Moment,
-    /// Somebody may wait to be accepted: when to look again.
-    waiting: Option<Moment>,
+    has_left: bool,
     /// Since when nobody is connected.
     empty: Option<Moment>,
     /// When the watchdog is to be told again.
     alive: Option<(Duration, Moment)>,
-    /// Who was found to be a member of a group that may connect: to look it up may take its time.
-    members: HashMap<(u32, u32), bool>,
 }
 
 impl Server {
@@ -170,8 +182,13 @@ impl Server {
             name_due: None,
             socket,
             proc_root,
+            rulers: Rulers::new(&kind),
             kind,
+            entrance: Entrance::new(limits::lift_descriptors()),
             conns: HashMap::new(),
+            clients: HashMap::new(),
+            turns: Turns::default(),
+            lost: Vec::new(),
             next_token: FIRST_CONN,
             next_id: 1,
             regulator,
@@ -184,10 +201,9 @@ impl Server {
             cpus,
             cpus_seen: now,
             loans_seen: now,
-            waiting: None,
+            has_left: false,
             empty: Some(now),
             alive: watchdog.map(|interval| (interval, now + interval)),
-            members: HashMap::new(),
         };
         server.apply_settings(now);
         Ok(server)
@@ -206,7 +222,7 @@ impl Server {
             let now = wait(&mut self.poll, &mut events, deadline, self.clock)?;
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(now),
+                    LISTENER => self.entrance.more = true,
                     SIGNAL => {
                         if self.attend(now)? {
                             self.end();
@@ -214,7 +230,20 @@ impl Server {
                         }
                     }
                     NAME => self.name_due = Some(now),
-                    token => self.ready(token, now),
+                    token => {
+                        if let Some(conn) = self.conns.get(&token) {
+                            self.turns.push(conn.peer.uid, token);
+                        }
+                    }
+                }
+            }
+            if self.entrance.more || self.entrance.due().is_some_and(|due| due <= now) {
+                self.accept(now);
+            }
+            while let Some(token) = self.turns.pop() {
+                self.ready(token, now);
+                if self.clock.now().since(now) >= SLICE {
+                    break;
                 }
             }
             if self.name_due.is_some_and(|due| due <= now) && self.keep_name(now) {
@@ -228,38 +257,29 @@ impl Server {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        let owed = self.conns.values().filter_map(|conn| conn.owes.map(|since| since + conn::DEADLINE)).min();
+        if self.entrance.more || !self.turns.is_empty() {
+            return Some(Moment::default()); // at once
+        }
+        let due = self.conns.values().filter_map(Conn::due).min();
         let over = match self.kind {
-            Kind::OnDemand { .. } => self.empty.map(|since| since + LINGER),
+            Kind::OnDemand { .. } => self.empty.map(|since| since + life::LINGER),
             Kind::Service { .. } => None,
         };
         let alive = self.alive.map(|(_, next)| next);
-        let borrows = self.regulator.accounts().iter().any(Account::is_borrowing);
-        let loans = borrows.then(|| self.loans_seen + LOAN_LOOK);
-        let own = [owed, over, alive, loans, self.waiting, self.name_due];
-        own.into_iter().chain([self.regulator.deadline()]).flatten().min()
+        [self.regulator.deadline(), due, over, alive, self.loans_due(), self.entrance.due(), self.name_due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Time has passed.
     fn pass(&mut self, now: Moment) {
-        if self.regulator.deadline().is_some_and(|when| when <= now) {
-            self.regulator.handle(now, Input::Time);
-        } else if self.noted {
-            self.regulator.settle(now);
-        }
-        self.noted = false;
-        if now.since(self.loans_seen) >= LOAN_LOOK {
-            self.loans_seen = now;
-            self.end_loans(now);
-        }
-        self.drain(now);
-        if self.waiting.is_some_and(|when| when <= now) {
-            self.accept(now);
-        }
-        let late = |conn: &Conn| conn.owes.is_some_and(|since| now.since(since) >= conn::DEADLINE);
+        self.end_loans(now);
+        let is_late = |conn: &Conn| conn.due().is_some_and(|due| due <= now);
         let late: Vec<Token> =
-            self.conns.iter().filter(|(_, conn)| late(conn)).map(|(&token, _)| token).collect();
-        late.into_iter().for_each(|token| self.drop_conn(token, now));
+            self.conns.iter().filter(|(_, conn)| is_late(conn)).map(|(&token, _)| token).collect();
+        late.into_iter().for_each(|token| self.lose(token));
+        self.settle(now);
         if let Some((interval, next)) = &mut self.alive
             && *next <= now
         {
@@ -268,100 +288,27 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, now: Moment) {
-        self.waiting = None;
+    /// Something happened; what follows from it is seen when all that comes with it is known: they come in swarms.
+    fn note(&mut self, now: Moment, input: Input) {
+        self.regulator.note(now, input);
+        self.noted = true;
+    }
+
+    /// Does all that follows from what has happened, until nothing more does.
+    fn settle(&mut self, now: Moment) {
         loop {
-            match self.listener.accept() {
-                Ok((mut stream, _)) => {
-                    let Ok(peer) = socket::peer(&stream_fd(&stream)) else { continue };
-                    let token = Token(self.next_token);
-                    self.next_token += 1;
-                    if self.poll.registry().register(&mut stream, token, Interest::READABLE).is_ok() {
-                        self.conns.insert(token, Conn::new(stream, peer, now));
-                        self.empty = None;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    // Out of descriptors, say: they wait in the backlog, of which no other event tells.
-                    log::warn!("accept: {error}");
-                    self.waiting = Some(now + ACCEPT_AGAIN);
-                    return;
-                }
+            if self.regulator.deadline().is_some_and(|when| when <= now) {
+                self.regulator.handle(now, Input::Time);
+            } else if self.noted {
+                self.regulator.settle(now);
             }
-        }
-    }
-
-    /// Something can be read from, or written to, a connection.
-    fn ready(&mut self, token: Token, now: Moment) {
-        let Some(conn) = self.conns.get_mut(&token) else { return };
-        let gone = conn.flush().is_err() | conn.fill(now).is_err();
-        while let Some(line) = self.conns.get_mut(&token).and_then(Conn::next_line) {
-            match wire::read::<Request>(&line) {
-                Ok(Some(request)) => self.handle(token, request, now),
-                Ok(None) => {}
-                Err(why) => {
-                    log::info!("garbage from {:?}: {why}", self.conns.get(&token).map(|conn| conn.peer));
-                    return self.drop_conn(token, now);
-                }
-            }
-        }
-        let over = self.conns.get(&token).is_some_and(|conn| conn.ending && conn.is_flushed());
-        if gone || over {
-            return self.drop_conn(token, now);
-        }
-        self.watch(token);
-    }
-
-    /// Room to write is waited for only while something is unsent: else whatever a client reads would wake us.
-    fn watch(&mut self, token: Token) {
-        let Some(conn) = self.conns.get_mut(&token) else { return };
-        let awaits_room = !conn.is_flushed();
-        if awaits_room == conn.awaits_room {
-            return;
-        }
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let interest = if awaits_room { both } else { Interest::READABLE };
-        match self.poll.registry().reregister(&mut conn.stream, token, interest) {
-            Ok(()) => conn.awaits_room = awaits_room,
-            Err(error) => log::warn!("epoll: {error}"),
-        }
-    }
-
-    fn handle(&mut self, token: Token, request: Request, now: Moment) {
-        let Some(conn) = self.conns.get(&token) else { return };
-        match (conn.state, request) {
-            (State::Fresh, Request::Hello(hello)) => self.welcome(token, hello, now),
-            (State::Fresh, _) | (_, Request::Hello(_)) => self.drop_conn(token, now),
-            (_, Request::Status) => {
-                let view = Box::new(self.view(now));
-                self.send(token, &Reply::Status(view), now);
-            }
-            (_, Request::Set(set)) => self.take_set(token, set, now),
-            (State::Client(id), Request::Why) => {
-                let why = status::why(&self.view(now), id);
-                self.send(token, &Reply::Why { why }, now);
-            }
-            (State::Client(id), Request::Report(report)) => {
-                let mut report = report;
-                report.held = report.held.min(crate::proto::values::MOST_JOBS);
-                // Reports come in swarms, each after an allotment: what follows from them is told once for all.
-                self.regulator.note(now, Input::Report(id, report.into()));
-                self.noted = true;
+            self.noted = false;
+            self.drain(now);
+            if !self.take_away(now) {
                 return;
             }
-            (State::Client(id), Request::Started) => self.regulator.handle(now, Input::Started(id)),
-            (State::Client(_), Request::Command { pid }) => {
-                if let Some(conn) = self.conns.get_mut(&token) {
-                    conn.command = Some(pid);
-                }
-            }
-            (State::Client(id), Request::Stopped) => self.regulator.handle(now, Input::Stopped(id)),
-            (State::Client(id), Request::Continued) => self.regulator.handle(now, Input::Continued(id)),
-            (State::Asker, _) => {}
+            self.end_loans(now);
         }
-        self.drain(now);
     }
 
     /// Does all that the regulator wants done.
@@ -370,10 +317,10 @@ impl Server {
             match action {
                 Action::Sample => self.sample(now),
                 Action::Tell(Change::Allot { id, tokens, serial, pressed }) => {
-                    self.tell(id, &Reply::Allot { tokens, serial, pressed }, now);
+                    self.tell(id, &Reply::Allot { tokens, serial, pressed });
                 }
                 Action::Tell(Change::Grant { id, tokens, borrowed }) => {
-                    self.tell(id, &Reply::Granted(Granted { tokens, borrowed }), now);
+                    self.tell(id, &Reply::Granted(Granted { tokens, borrowed }));
                 }
             }
         }
@@ -389,127 +336,4 @@ impl Server {
             }
         }
     }
-
-    fn tell(&mut self, id: ClientId, reply: &Reply, now: Moment) {
-        let token = self.conns.iter().find(|(_, conn)| conn.id() == Some(id)).map(|(&token, _)| token);
-        if let Some(token) = token {
-            self.send(token, reply, now);
-        }
-    }
-
-    fn send(&mut self, token: Token, reply: &Reply, now: Moment) {
-        if self.conns.get_mut(&token).is_some_and(|conn| conn.send(reply).is_err()) {
-            return self.drop_conn(token, now);
-        }
-        self.watch(token);
-    }
-
-    /// A connection has ended, and with it its client.
-    fn drop_conn(&mut self, token: Token, now: Moment) {
-        let Some(mut conn) = self.conns.remove(&token) else { return };
-        let _ = self.poll.registry().deregister(&mut conn.stream);
-        if let Some(id) = conn.id() {
-            self.regulator.handle(now, Input::Leave(id));
-            // What ran below it may be left without a job that pays.
-            self.end_loans(now);
-            self.apply_settings(now);
-        }
-        if self.conns.is_empty() {
-            self.empty = Some(now);
-        }
-        self.drain(now);
-    }
-
-    /// Signals; whether it is to end.
-    fn attend(&mut self, now: Moment) -> io::Result<bool> {
-        while let Some(signal) = self.signals.next()? {
-            match signal {
-                ServerSignal::End => return Ok(true),
-                ServerSignal::Reload => self.reload(now),
-            }
-        }
-        Ok(false)
-    }
-
-    fn reload(&mut self, now: Moment) {
-        self.notify(Systemd::reloading);
-        if let Kind::Service { base, reload, .. } = &mut self.kind {
-            match reload() {
-                Ok(new) => *base = new,
-                Err(why) => say(&format!("{why}; the old settings stay in force")),
-            }
-        }
-        self.members.clear();
-        self.apply_settings(now);
-        self.notify(Systemd::ready);
-    }
-
-    /// Tells a service manager, if there is one.
-    fn notify(&self, tell: impl Fn(&Systemd) -> io::Result<()>) {
-        let Kind::Service { systemd, .. } = &self.kind else { return };
-        if let Err(error) = tell(systemd) {
-            log::warn!("the service manager can't be told: {error}");
-        }
-    }
-
-    /// Nobody is left: the socket is taken away, unless somebody comes at this very moment.
-    fn is_over(&mut self, now: Moment) -> bool {
-        let Kind::OnDemand { .. } = self.kind else { return false };
-        if self.empty.is_none_or(|since| now.since(since) < LINGER) {
-            return false;
-        }
-        let Ok(_lock) = socket::lock(&self.socket, Duration::ZERO) else {
-            // Somebody is about to come, or to take our place.
-            self.empty = Some(now);
-            return self.is_replaced();
-        };
-        self.accept(now);
-        if self.empty.is_none() {
-            return false;
-        }
-        socket::unbind(&self.socket, self.identity);
-        if let Some(name) = &mut self.name {
-            name.let_go();
-        }
-        true
-    }
-
-    /// Another server listens under our name, or the name is gone: nobody can come any more.
-    fn is_replaced(&self) -> bool {
-        socket::identity(&self.socket) != self.identity
-    }
-
-    /// Takes the socket away, unless there are clients: by what is left of it their next server knows that they hold
-    /// something, and hears them first.
-    fn end(&mut self) {
-        self.notify(Systemd::stopping);
-        let unbinds = match self.kind {
-            Kind::OnDemand { .. } => true,
-            Kind::Service { unbinds, .. } => unbinds,
-        };
-        if unbinds && self.regulator.accounts().is_empty() {
-            let _lock = socket::lock(&self.socket, Duration::from_millis(100));
-            socket::unbind(&self.socket, self.identity);
-        }
-    }
-
-    /// How things stand.
-    fn view(&self, now: Moment) -> View {
-        let mut view = status::view(&self.regulator, now);
-        view.pid = std::process::id();
-        view.socket = self.socket.display().to_string();
-        view.settings = self.all.clone();
-        for client in &mut view.clients {
-            if let Some(conn) = self.conns.values().find(|conn| conn.id() == Some(client.id)) {
-                clients::describe(conn, client);
-            }
-        }
-        view
-    }
-}
-
-/// mio's stream as something that has a descriptor.
-fn stream_fd(stream: &mio::net::UnixStream) -> std::os::fd::BorrowedFd<'_> {
-    use std::os::fd::AsFd;
-    stream.as_fd()
 }

@@ -27,9 +27,15 @@ const KEYS: [(&str, &str); 7] = [
     ("max-wait", "default"),
 ];
 
+/// No value is longer: it is kept, and told to every client.
+const LONGEST_VALUE: usize = 40;
+
 /// Checks one setting as the command line would: the error is a sentence.
 pub fn check(key: &str, value: &str) -> Result<(), String> {
     match key {
+        _ if KEYS.iter().any(|&(known, _)| known == key) && value.len() > LONGEST_VALUE => {
+            Err(format!("{key}: {LONGEST_VALUE} characters say any value, that has {}", value.len()))
+        }
         "jobs" => values::jobs(key, value).map(drop),
         "max-cpu" | "max-io" | "max-memory" if value == "none" => Ok(()),
         "max-cpu" | "max-io" | "max-memory" => values::threshold(key, value).map(drop),

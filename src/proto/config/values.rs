@@ -92,18 +92,18 @@ impl Source<'_> {
         if value.get_ref().as_str() == Some("auto") {
             return Ok(Jobs::Auto);
         }
-        match self.count("jobs", value) {
+        match self.count("jobs", value, MOST_JOBS) {
             Ok(count) => Ok(Jobs::Count(count)),
             Err(BadConfig { line, what }) => Err(BadConfig { line, what: what + ", or \"auto\"" }),
         }
     }
 
-    pub(super) fn count(self, key: &str, value: &Spanned<Value>) -> Result<u32, BadConfig> {
+    pub(super) fn count(self, key: &str, value: &Spanned<Value>, most: u32) -> Result<u32, BadConfig> {
         match value.get_ref().as_integer().map(u32::try_from) {
-            Some(Ok(count @ 1..=MOST_JOBS)) => Ok(count),
+            Some(Ok(count)) if (1..=most).contains(&count) => Ok(count),
             Some(_) | None => {
                 let written = self.written(value);
-                let what = format!("{key} {written}: give a whole number from 1 to {MOST_JOBS}");
+                let what = format!("{key} {written}: give a whole number from 1 to {most}");
                 Err(self.fault(&value.span(), what))
             }
         }
@@ -183,7 +183,7 @@ impl Source<'_> {
             if quotas.iter().any(|(listed, _)| listed.name == name) {
                 return fault("this user has one already");
             }
-            let count = self.count(&format!("quota of '{text}',"), value)?;
+            let count = self.count(&format!("quota of '{text}',"), value, MOST_JOBS)?;
             quotas.push((Listed { name, line: self.line(&key.span()) }, count));
         }
         Ok(quotas)
