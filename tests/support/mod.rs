@@ -8,6 +8,7 @@ pub mod build;
 pub mod faults;
 pub mod nest;
 pub mod pool;
+pub mod raw;
 pub mod receiver;
 pub mod shared;
 pub mod sharing;
