@@ -55,7 +55,7 @@ impl Server {
         let anchors = if hello.asks_only { Vec::new() } else { self.anchors(hello, peer) };
         let Some(conn) = self.conns.get_mut(&token) else { return };
         conn.state = if hello.asks_only { State::Asker } else { State::Client(id) };
-        conn.hello = Box::new(kept(hello));
+        *conn.hello = kept(hello);
         conn.anchors = anchors;
         conn.is_guest = terms.loan.is_some();
         let welcome = Reply::Welcome(Welcome { protocol: PROTOCOL.to_owned(), id, notices, jobs });

@@ -149,7 +149,7 @@ mod tests {
             ("x\n", false),
         ];
         for (map, has) in rows {
-            assert_eq!(maps(map, NOBODY), has, "{map}");
+            assert_eq!(maps(map, 65_534), has, "{map}");
         }
         assert!(maps("0 1000 1\n", 0) && !maps("0 1000 1\n", 1) && maps("5 0 2\n", 6) && !maps("5 0 2\n", 4));
         assert!(!is_unmapped(0) && is_own(own_uid()) && !is_own(own_uid().wrapping_add(1)));

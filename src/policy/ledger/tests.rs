@@ -246,7 +246,7 @@ fn who_never_answers_is_told_no_more_until_it_does() {
     let mut desk = Desk::new(8, Door::Open);
     desk.join(0, 1, terms());
     desk.settle(0);
-    let mut told = |desk: &mut Desk, from: u64| {
+    let told = |desk: &mut Desk, from: u64| {
         let mut told = 0;
         for ms in from..from + 1_000 {
             let door = [Door::Held, Door::Open][ms as usize % 2];
