@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::DEADLINE;
-use support::raw::{Gate, Raw, hello, one};
+use support::raw::{AtTheEnd, Gate, Raw, hello, one};
 
 /// What no client says, each as bytes after a good hello or instead of one.
 fn garbage() -> Vec<Vec<u8>> {
@@ -109,15 +109,6 @@ fn a_gigabyte_without_an_end_is_cut_off_at_once() {
         gate.serves_promptly();
     }
     gate.is_as_before();
-}
-
-/// Ends those who pour, however the test ends.
-struct AtTheEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtTheEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]
@@ -282,6 +273,44 @@ fn descriptors_that_are_sent_along_are_not_kept() {
     assert_eq!(gate.count_descriptors(), before + clients.len());
     drop(clients);
     gate.is_as_before();
+}
+
+#[test]
+fn a_command_is_a_child_or_none() {
+    let gate = Gate::serve("jobs = 6\n");
+    let lent = |said: &[i32]| {
+        let mut around = gate.connect();
+        around.enter(&json!({ "lease": one() }));
+        around.await_word("granted");
+        around.say(&json!("started")).unwrap();
+        // It waits for a word before it comes.
+        let mut run = gate.shared.command("sh");
+        run.args(["-c", "read go && exec \"$0\" run --label inner -- cat", support::jobgate()]);
+        let mut run = run.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        for &pid in said {
+            let pid = if pid == 0 { run.id() as i32 } else { pid };
+            around.say(&json!({"command": {"pid": pid}})).unwrap();
+        }
+        around.status();
+        run.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        let inner = |status: &Value| {
+            let clients = status["clients"].as_array().unwrap();
+            let inner =
+                clients.iter().find(|client| client["label"] == "inner" && client["waits_s"].is_null());
+            inner.map(|client| client["borrowed"] == true)
+        };
+        let status = gate.shared.await_status(|status| inner(status).is_some());
+        assert!(support::finish_child(run).status.success());
+        inner(&status).unwrap()
+    };
+    let mut other = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let others = other.id() as i32;
+    assert!(lent(&[]) && lent(&[0]), "the job of its command is paid for");
+    assert!(!lent(&[others]), "whatever else is its child is an orphan");
+    assert!(lent(&[1, -1, i32::MAX]), "none of these is its child");
+    assert!(lent(&[0, others]) && !lent(&[others, 0]), "it has one command");
+    drop(other.stdin.take());
+    other.wait().unwrap();
 }
 
 /// Another bound for the server's descriptors, from now on.

@@ -12,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A user whom nobody knows.
@@ -128,6 +129,15 @@ pub fn one() -> Value {
     json!({"wait": {"min": 1, "max": 1}})
 }
 
+/// Ends those who watch that flag, however the test ends.
+pub struct AtTheEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A gate that serves whoever comes, and outlives it.
 pub struct Gate {
     /// Its socket.
@@ -147,14 +157,36 @@ const PROMPT: Duration = Duration::from_secs(2);
 impl Gate {
     /// A service with this configuration, open to all.
     pub fn serve(config: &str) -> Gate {
-        let shared = Shared::new();
+        Gate::serve_as(Shared::new(), 0, config)
+    }
+
+    /// The same, by another user.
+    pub fn serve_as(shared: Shared, uid: u32, config: &str) -> Gate {
+        let id = uid.to_string();
+        let by = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+        Gate::of(shared, if uid == 0 { &[] } else { &by }, config)
+    }
+
+    /// The same, by a command that starts it.
+    pub fn serve_below(around: &[&str], config: &str) -> Gate {
+        Gate::of(Shared::new(), around, config)
+    }
+
+    fn of(shared: Shared, around: &[&str], config: &str) -> Gate {
         let path = shared.folder.path().join("jobgate.toml");
         std::fs::write(&path, config).expect("a file");
-        let server = shared.serve(&["--config", path.to_str().expect("text")]);
-        std::fs::set_permissions(&shared.socket, PermissionsExt::from_mode(0o666)).expect("it is ours");
+        let server = shared.serve_below(around, &["--config", path.to_str().expect("text")]);
+        std::fs::set_permissions(&shared.socket, PermissionsExt::from_mode(0o666)).expect("it is there");
         let mut gate = Gate { shared, server, descriptors: 0 };
         gate.descriptors = gate.count_descriptors();
         gate
+    }
+
+    /// How things stand, as we may know it.
+    pub fn connect_and_ask(&self) -> Value {
+        let mut raw = self.connect();
+        raw.enter(&json!({"asks_only": true}));
+        raw.status()
     }
 
     /// Another connection of ours.

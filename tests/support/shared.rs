@@ -5,6 +5,7 @@
 use super::build::Build;
 use super::{clean, jobgate, own_socket, succeed};
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -95,15 +96,27 @@ impl Shared {
 
     /// A server in the foreground, which has said that it is ready.
     pub fn serve(&self, words: &[&str]) -> Server {
+        self.serve_below(&[], words)
+    }
+
+    /// The same, by a command that starts it.
+    pub fn serve_below(&self, around: &[&str], words: &[&str]) -> Server {
         let mut command = self.command("sh");
         let line = r#"exec "$@" --ready-fd 3 3>ready"#;
         nix::unistd::mkfifo(&self.folder.path().join("ready"), nix::sys::stat::Mode::S_IRWXU)
             .expect("a fifo");
-        command.args(["-c", line, "sh", jobgate(), "serve"]).args(words).stderr(Stdio::piped());
+        command
+            .args(["-c", line, "sh"])
+            .args(around)
+            .args([jobgate(), "serve"])
+            .args(words)
+            .stderr(Stdio::piped());
         std::fs::create_dir_all(self.socket.parent().expect("a folder")).expect("it can be made");
         let child = command.spawn().expect("it starts");
         // Opening it waits until the other side has, too; it ends with a line or with the server.
-        let said = std::fs::read_to_string(self.folder.path().join("ready")).expect("it opens");
+        let ready = std::fs::File::open(self.folder.path().join("ready")).expect("it opens");
+        let mut said = String::new();
+        BufReader::new(ready).read_line(&mut said).expect("text");
         std::fs::remove_file(self.folder.path().join("ready")).expect("it is there");
         let server = Server(Some(child));
         assert_eq!(said, "ready\n", "{}", server.said());
