@@ -99,14 +99,26 @@ pub fn label(given: Option<&str>, program: &OsStr, args: &[std::ffi::OsString]) 
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ").chars().take(40).collect()
 }
 
+/// A gate that is lost so often, each time within `SOON`, while a lease is waited for, can't be had.
+const TRIES: u32 = 5;
+const SOON: Duration = Duration::from_secs(1);
+
 /// Waits for the lease; a gate that is gone meanwhile is looked for, and waited for anew. `given_up`: nobody needs it any more.
 pub fn await_lease(mut link: Link, given_up: impl Fn() -> bool) -> Result<Link, NoGate> {
+    let clock = Clock::start();
+    let (mut since, mut tries) = (clock.now(), 0);
     loop {
         match link.await_lease(&given_up) {
             Ok(_) => return Ok(link),
             Err(_) if given_up() => break,
             Err(error) => {
                 log::info!("the gate is gone: {error}");
+                let now = clock.now();
+                tries = if now.since(since) < SOON { tries + 1 } else { 1 };
+                since = now;
+                if tries > TRIES {
+                    return Err(NoGate::Absent(format!("{}: {error}", link.socket().display())));
+                }
                 link = find_again(&link, &given_up)?;
             }
         }
