@@ -31,6 +31,10 @@ pub struct Kit {
     /// First address, end, name; sorted.
     functions: Vec<(u32, u32, String)>,
     depth: u32,
+    /// The functions of other libraries that the program calls, and those that ours stands in front of.
+    pub imported: Vec<String>,
+    /// See above.
+    pub wrapped: Vec<String>,
 }
 
 impl Kit {
@@ -57,7 +61,9 @@ impl Kit {
         let bytes = functions.iter().filter(|(_, _, name)| is_own(name));
         let bytes = bytes.flat_map(|(first, end, _)| [first.to_ne_bytes(), end.to_ne_bytes()].concat());
         std::fs::write(&own, bytes.collect::<Vec<u8>>()).expect("the map can be written");
-        Some(Kit { library, own, functions, depth })
+        let imported = symbols("--undefined-only", Path::new(jobgate()));
+        let wrapped = symbols("--defined-only", &library);
+        Some(Kit { library, own, functions, depth, imported, wrapped })
     }
 
     /// The variables by which a command has this fault. Only what is started with the library (`$FAULTS`) as LD_PRELOAD has it.
@@ -128,19 +134,10 @@ fn functions() -> Vec<(u32, u32, String)> {
     functions
 }
 
-/// The functions of other libraries that the program calls, as nm(1) tells them.
-pub fn imported() -> Vec<String> {
-    let output = Command::new("nm").args(["-D", "--undefined-only", jobgate()]).output().expect("nm runs");
+/// The dynamic symbols of a file, without their versions.
+fn symbols(which: &str, file: &Path) -> Vec<String> {
+    let output = Command::new("nm").args(["-D", which]).arg(file).output().expect("nm runs");
     let text = String::from_utf8(output.stdout).expect("names are text");
-    let name =
-        |line: &str| line.split_whitespace().last().map(|name| name.split('@').next().unwrap().to_owned());
+    let name = |line: &str| Some(line.split_whitespace().last()?.split('@').next()?.to_owned());
     text.lines().filter_map(name).collect()
-}
-
-/// The functions that the library stands in front of.
-pub fn wrapped() -> Vec<String> {
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");
-    let output = Command::new("nm").args(["-D", "--defined-only"]).arg(library).output().expect("nm runs");
-    let text = String::from_utf8(output.stdout).expect("names are text");
-    text.lines().filter_map(|line| line.split_whitespace().last().map(str::to_owned)).collect()
 }

@@ -128,8 +128,8 @@ pub const SCENES: &[Scene] = &[
     },
     scene(
         "stopped",
-        "f run -j2 -- sh -c 'parent=$PPID; (sleep 0.1; kill -CONT $parent $$) & kill -TSTP $PPID; $MAKE44 -s -f jobs.mk; wait; sleep 0.1
-            (sleep 0.05; kill -CONT $$) & kill -STOP $$; $NINJA --quiet'",
+        "f run -j2 -- sh -c '(while kill -CONT $PPID 2>/dev/null; do sleep 0.05; kill -CONT $$ 2>/dev/null; done) &
+            kill -TSTP $PPID; $MAKE44 -s -f jobs.mk; kill -STOP $$; $NINJA --quiet'",
         16,
     ),
     Scene {
@@ -222,8 +222,8 @@ pub const SCENES: &[Scene] = &[
     ),
     answer(
         "attach a build",
-        "sleep 10 & task=$!; f attach --build --max-cpu 900000 --pid $task >exports; status=$?
-        f attach -n 1 --lender $task --pid $task >exports; kill $task; exit $status",
+        "sleep 10 & task=$!; f attach --build --max-cpu 900000 --pid $task >exports &&
+            f attach -n 1 --lender $task --pid $task >exports; status=$?; kill $task; exit $status",
         &[0],
     ),
     // Questions.

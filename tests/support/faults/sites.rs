@@ -135,6 +135,8 @@ struct Allowed {
     own: &'static [&'static str],
     /// ... in one of these scenes; empty: in any.
     scenes: &'static [&'static str],
+    /// ... that ends by one of these; empty: by any.
+    errors: &'static [i32],
     kinds: &'static [Kind],
     /// Why it can't be otherwise.
     why: &'static str,
@@ -142,9 +144,18 @@ struct Allowed {
 
 const ALLOWED: &[Allowed] = &[
     Allowed {
+        functions: &["read"],
+        own: &["notify::read"],
+        scenes: &[],
+        errors: &[EAGAIN],
+        kinds: &[Kind::Late, Kind::Left, Kind::End],
+        why: "the kernel says so only where no signal waits, and then one comes with an event of its own",
+    },
+    Allowed {
         functions: &["unlink", "unlinkat"],
         own: &[],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::Left],
         why: "what couldn't be taken away stays; the next run clears its folder",
     },
@@ -152,6 +163,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &["stat", "stat64", "lstat64", "statx", "fstat", "fstat64"],
         own: &["Drop>::drop", "socket::identity"],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::Left],
         why: "what may be another's by now isn't taken away",
     },
@@ -159,6 +171,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &[],
         own: &["folder::clear_abandoned", "fifo::is_abandoned"],
         scenes: &["own"],
+        errors: &[],
         kinds: &[Kind::Left],
         why: "what the dead have left is cleared if it can be looked at, else by the next run",
     },
@@ -166,13 +179,15 @@ const ALLOWED: &[Allowed] = &[
         functions: &["signal", "sigaction", "sigprocmask"],
         own: &[],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::Panic, Kind::Words, Kind::End],
         why: "sigaction(2): they fail for bad arguments alone; Rust's own start-up and exec give up where they do",
     },
     Allowed {
-        functions: &["execvp", "execve"],
-        own: &["become_command"],
+        functions: &["execvp"],
+        own: &[],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::End],
         why: "what exec says of the command it would say without jobgate",
     },
@@ -180,6 +195,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &["recv", "read", "send", "write", "recvmsg", "sendmsg"],
         own: &["sys::child::start", "sys::tools::ask_version"],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::Panic, Kind::Words, Kind::End, Kind::Left],
         why: "the line between the halves of Rust's own Command, which nobody else has; it gives up where that breaks",
     },
@@ -187,6 +203,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &["waitpid", "waitid"],
         own: &[],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::Scene],
         why: "a child that can't be waited for stays a zombie, until the next one ends or we do",
     },
@@ -194,6 +211,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &["kill"],
         own: &["child::terminate", "Child::pass_on"],
         scenes: &["signals", "halt"],
+        errors: &[],
         kinds: &[Kind::End],
         why: "the command can't be told",
     },
@@ -201,6 +219,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &["write"],
         own: &["Foreign::give_back"],
         scenes: &["foreign", "foreign fifo"],
+        errors: &[],
         kinds: &[Kind::Words],
         why: "make notes that a token hasn't come back",
     },
@@ -208,6 +227,7 @@ const ALLOWED: &[Allowed] = &[
         functions: &[],
         own: &["around::Around::pay", "launch::Written::new", "tree_file::"],
         scenes: &[],
+        errors: &[],
         kinds: &[Kind::Peak],
         why: "a job that can't be seen may run one more than is paid for (README)",
     },
@@ -215,18 +235,20 @@ const ALLOWED: &[Allowed] = &[
         functions: &[],
         own: &[],
         scenes: &["shim in an empty environment"],
+        errors: &[],
         kinds: &[Kind::Peak],
         why: "a shim that has lost its tree, and can't look for it, is the tool itself",
     },
 ];
 
 /// Why this may come of a fault at this site; `None`: it mustn't.
-pub fn allowance(site: &Site, scene: &Scene, kind: Kind, kit: &Kit) -> Option<&'static str> {
+pub fn allowance(site: &Site, scene: &Scene, error: i32, kind: Kind, kit: &Kit) -> Option<&'static str> {
     let own = site.own(kit);
     let is =
         |list: &[&str], holds: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|word| holds(word));
     let found = ALLOWED.iter().find(|allowed| {
         allowed.kinds.contains(&kind)
+            && (allowed.errors.is_empty() || allowed.errors.contains(&error))
             && is(allowed.functions, &|function| function == site.function)
             && is(allowed.own, &|word| own.iter().any(|name| name.contains(word)))
             && is(allowed.scenes, &|name| name == scene.name)

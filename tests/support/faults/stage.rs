@@ -364,7 +364,8 @@ impl Run<'_> {
                     let all = format!("{made} products and {} jobs of {jobs}", seen.count);
                     note(Kind::End, format!("it ended by {status}, {all}"));
                 }
-                let has_no_gate = |line: &&str| line.contains("without") || line.contains("the jobs it has");
+                let words = ["without", "the jobs it has", "leave the gate"];
+                let has_no_gate = |line: &&str| words.iter().any(|word| line.contains(word));
                 if seen.peak > peak && !lines.iter().any(has_no_gate) {
                     note(Kind::Peak, format!("{} jobs at once, {peak} may run", seen.peak));
                 }
