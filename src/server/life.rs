@@ -52,11 +52,13 @@ impl Server {
         if self.empty.is_none_or(|since| now.since(since) < LINGER) {
             return false;
         }
-        let Ok(_lock) = socket::lock(&self.socket, Duration::ZERO) else {
+        // Where it can't be had at all nobody else has it either: who comes at this moment starts over.
+        let lock = socket::lock(&self.socket, Duration::ZERO);
+        if lock.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             // Somebody is about to come, or to take our place.
             self.empty = Some(now);
             return self.is_replaced();
-        };
+        }
         self.accept(now);
         if self.empty.is_none() {
             return false;
