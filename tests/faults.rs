@@ -178,6 +178,29 @@ fn tell(listed: &Listed, scene: &Scene, fault: Fault, outcome: &Outcome) -> Opti
     (!wrong.is_empty()).then(|| name(listed, scene, fault) + &wrong.concat() + &said)
 }
 
+/// The one run that was asked for.
+fn one(listed: &Listed) -> Option<Play> {
+    let which = std::env::var(WHICH).ok()?;
+    let words: Vec<&str> = which.split('/').collect();
+    let scene = SCENES.iter().find(|scene| scene.name == words[0])?;
+    let site = words.get(1).and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
+    let fault = match words[1..] {
+        [] => Fault::None,
+        ["first"] => Fault::Interrupted { each_second: false },
+        ["second"] => Fault::Interrupted { each_second: true },
+        [_, "short"] => Fault::Short { site },
+        [_, "always", error] => Fault::Fail { site, error: error.parse().ok()?, always: true },
+        [_, error] => Fault::Fail { site, error: error.parse().ok()?, always: false },
+        _ => return None,
+    };
+    if let Some((site, _)) = listed.sites.get(&site) {
+        let lines = listed.stage.kit().lines_of(&site.calls);
+        let names = site.calls.iter().map(|&call| listed.stage.kit().name_of(call));
+        lines.iter().zip(names).for_each(|(line, name)| println!("{line}  {name}"));
+    }
+    Some((scene, fault))
+}
+
 /// Everything is tried: which part of it, and of how many (`all`, or `all/PART/PARTS`).
 fn all() -> Option<(usize, usize)> {
     let which = std::env::var(WHICH).ok()?;
@@ -189,6 +212,9 @@ fn all() -> Option<(usize, usize)> {
 #[test]
 fn any_call_may_fail() {
     let Some(listed) = listed() else { return };
+    if let Some(play) = one(listed) {
+        return check(listed, "one call that fails", vec![play]);
+    }
     let fail = |site: &Site, error: i32, always: bool| Fault::Fail { site: site.hash, error, always };
     let mut plays: Vec<Play> = listed
         .sites
@@ -226,46 +252,6 @@ fn every_call_that_waits_may_be_interrupted() {
     let both = [false, true].map(|each_second| Fault::Interrupted { each_second });
     let plays = scenes.flat_map(|scene| both.map(|fault| (scene, fault)));
     check(listed, "scenes with interruptions", plays.collect());
-}
-
-#[test]
-fn one() {
-    let Ok(which) = std::env::var(WHICH) else { return };
-    let words: Vec<&str> = which.split('/').collect();
-    let Some(scene) = SCENES.iter().find(|scene| scene.name == words[0]) else { return };
-    let Some(listed) = listed() else { return };
-    let hash = words.get(1).and_then(|word| u64::from_str_radix(word, 16).ok()).unwrap_or(0);
-    let fault = match words[1..] {
-        [] => Fault::None,
-        ["first"] => Fault::Interrupted { each_second: false },
-        ["second"] => Fault::Interrupted { each_second: true },
-        [_, "short"] => Fault::Short { site: hash },
-        [_, "always", error] => Fault::Fail { site: hash, error: error.parse().unwrap(), always: true },
-        [_, error] => Fault::Fail { site: hash, error: error.parse().unwrap(), always: false },
-        _ => panic!("{which}"),
-    };
-    if let Ok(count) = std::env::var("MANY") {
-        let plays = vec![(scene, fault); count.parse().unwrap()];
-        let outcomes = play_all(&listed.stage, &plays);
-        let bad = outcomes.iter().filter(|outcome| !outcome.wrong.is_empty());
-        bad.for_each(|outcome| println!("BAD {:?}", outcome.wrong));
-        return;
-    }
-    let outcome = listed.stage.play(scene, fault);
-    println!(
-        "{:?}\nhit {} in {:?}: {:?} {}",
-        tell(listed, scene, fault, &outcome),
-        outcome.hit,
-        outcome.took,
-        outcome.wrong,
-        outcome.said
-    );
-    if let Some((site, _)) = listed.sites.get(&hash) {
-        let lines = listed.stage.kit().lines_of(&site.calls);
-        for (line, call) in lines.iter().zip(&site.calls) {
-            println!("   {line}  {}", listed.stage.kit().name_of(*call));
-        }
-    }
 }
 
 /// Functions that ask nothing of the system, or nothing that it could refuse; and those for memory and threads.

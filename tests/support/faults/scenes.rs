@@ -26,6 +26,8 @@ pub struct Scene {
     pub status: i32,
     /// Its standard input is the gate's socket, listening.
     pub listens: bool,
+    /// It looks into the folder of jobgate's own that a run has here.
+    pub needs_own_folder: bool,
     /// Something is said also where all is well.
     pub speaks: bool,
 }
@@ -56,7 +58,7 @@ const ALL: &[&str] = &["old/make", "new/make", "new/ninja", "stock/ninja"];
 
 const fn scene(name: &'static str, script: &'static str, jobs: usize) -> Scene {
     let end = End::Build { jobs, peak: 2 };
-    Scene { name, needs: ALL, script, end, status: 0, listens: false, speaks: false }
+    Scene { name, needs: ALL, script, end, status: 0, listens: false, needs_own_folder: false, speaks: false }
 }
 
 const fn answer(name: &'static str, script: &'static str, statuses: &'static [i32]) -> Scene {
@@ -76,12 +78,15 @@ pub const SCENES: &[Scene] = &[
     scene("ninja", "f run -j2 --private -- $NINJA --quiet -j8", 8),
     scene("stock", "f run -j2 -- $TOOLS/stock/ninja --quiet -j8", 8),
     scene("any", "PATH=$TOOLS/old:$PATH f run -j2 -- sh -c '$MAKE44 -s -f jobs.mk && $NINJA --quiet'", 16),
-    scene(
+    Scene {
+        needs_own_folder: true,
+        ..scene(
         "own",
         "unset JOBGATE_SOCKET; mkdir -m 700 runtime/jobgate; mkfifo runtime/jobgate/run-$(stat -Lc %i /proc/self/ns/pid)-4194304-0.fifo
         : >runtime/jobgate/tree-$(stat -Lc %i /proc/self/ns/pid)-4194304; f run -j2 -- $MAKE44 -s -j8",
         12,
-    ),
+    )
+    },
     // On a file system of its own, to which no link leads.
     scene("copied", "mkdir -p $APART; XDG_DATA_HOME=$APART f run -j2 -- $MAKE44 -s -j8; status=$?; rm -r $APART; exit $status", 12),
     scene("children ignored", "trap '' CHLD; f run -j2 -- sh -c 'make -s -j8 -f jobs.mk; status=$?; exit $status'", 8),
@@ -251,14 +256,14 @@ pub const SCENES: &[Scene] = &[
     scene(
         "serve, jobs in jobs",
         r#"serve -j2 || exit $served
-        "$JOBGATE" run -- sh -c '"$JOBGATE" exec -- sleep 1.1 & "$JOBGATE" attach -n 1 --lender $$ --pid $$ >view 2>&1
-            "$JOBGATE" run --weight 2 -- $MAKE44 -s -f jobs.mk; status=$?; wait; exit $status'
+        "$JOBGATE" run -- sh -c '"$JOBGATE" exec --max-wait 2 -- sleep 1.1 & "$JOBGATE" attach --max-wait 2 -n 1 --lender $$ --pid $$ >view 2>&1
+            "$JOBGATE" run --weight 2 --max-wait 2 -- $MAKE44 -s -f jobs.mk; status=$?; wait; exit $status'
         status=$?; empty; end -TERM; exit $status"#,
         8,
     ),
     listening(
         "service",
-        r#"printf 'jobs = 2\nmax-cpu = 900000\n[access]\nusers = ["nobody"]\ngroups = ["root"]\n[quota.users]\nroot = 2\n' >c.toml
+        r#"printf 'jobs = 2\nmax-cpu = 900000\n[access]\nusers = ["nobody"]\ngroups = ["%s"]\n[quota.users]\n%s = 2\n' $(id -gn) $(id -un) >c.toml
         mkfifo ready; exec 5<&0 0</dev/null; NOTIFY_SOCKET=$PWD/notify WATCHDOG_USEC=100000 LD_PRELOAD=$FAULTS sh -c 'LISTEN_PID=$$ LISTEN_FDS=1 WATCHDOG_PID=$$ exec "$JOBGATE" serve --config c.toml --ready-fd 4 4>ready' 3<&5 5<&- & server=$!
         exec 5<&-; read -r said <ready; [ "$said" = ready ] || { rm gate/socket; wait $server; exit; }
         "$JOBGATE" run -- $MAKE44 -s -j8; status=$?; kill -HUP $server; sleep 0.1; empty; end -TERM; exit $status"#,

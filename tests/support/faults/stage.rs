@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The one deadline of a run.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a run may leave for a moment: a server that waits for the next client.
 const LINGER: Duration = Duration::from_secs(5);
@@ -109,7 +109,10 @@ impl Stage {
 
     /// Whether the tools for it are there.
     pub fn can_play(&self, scene: &Scene) -> bool {
-        scene.needs.iter().all(|need| self.tools.path().join(need).exists())
+        // Where a user has a folder of the system's own, that comes first: what is looked for then isn't there.
+        let runtime = format!("/run/user/{}", nix::unistd::geteuid());
+        let is_own = scene.needs_own_folder && Path::new(&runtime).exists();
+        !is_own && scene.needs.iter().all(|need| self.tools.path().join(need).exists())
     }
 
     /// Has the versions of all tools asked for once.
@@ -141,52 +144,46 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let run = Run { scene, folder: folder.path().to_owned() };
         run.lay(&self.remembered);
-        let mut command = clean(Command::new("sh"));
-        command.args(["-c", &format!("{PRELUDE}{}", scene.script)]).current_dir(&run.folder);
+        let mut command = self.command(&run);
         self.kit.set(&mut command, fault, &notes.path().join("notes"));
+        let started = Instant::now();
+        let (in_time, status) = run.to_the_end(command, started + DEADLINE);
+        let took = started.elapsed();
+        let mut wrong = Vec::new();
+        if let Err(still) = in_time {
+            let what = format!("it didn't end within {DEADLINE:?}: {}", still.join(", "));
+            wrong.push(Wrong { kind: Kind::Late, what });
+        } else {
+            wrong.extend(run.judge(status, fault));
+        }
+        wrong.extend(run.leftovers().into_iter().map(|what| Wrong { kind: Kind::Left, what }));
+        let hit = std::fs::read(notes.path().join("notes")).is_ok_and(|notes| !notes.is_empty());
+        let said = run.read("stderr").trim().replace('\n', " | ");
+        Outcome { notes, hit, wrong, said, took }
+    }
+
+    /// The scene's script, in its folder, with nothing of the user's around it.
+    fn command(&self, run: &Run<'_>) -> Command {
+        let mut command = clean(Command::new("sh"));
+        command.args(["-c", &format!("{PRELUDE}{}", run.scene.script)]).current_dir(&run.folder);
         let path = |name: &str| run.folder.join(name);
+        let tool = |name: &str| self.tools.path().join(name);
         command.env("JOBGATE", jobgate()).env("TOOLS", self.tools.path()).env("PATH", self.path("new"));
-        command.env("MAKE43", self.tools.path().join("old/make"));
-        command.env("MAKE44", self.tools.path().join("new/make"));
-        command.env("NINJA", self.tools.path().join("new/ninja"));
+        command
+            .env("MAKE43", tool("old/make"))
+            .env("MAKE44", tool("new/make"))
+            .env("NINJA", tool("new/ninja"));
         command.env("LOG", path("log")).env("OUT", path("out")).env("JOBGATE_SOCKET", path("gate/socket"));
         command.env("XDG_RUNTIME_DIR", path("runtime")).env("XDG_CACHE_HOME", path("cache"));
         command.env("XDG_DATA_HOME", path("data")).env("HOME", path("home")).env("TMPDIR", path("runtime"));
-        command.env("RUST_BACKTRACE", "0").env("APART", apart(folder.path()));
-        if scene.listens {
+        command.env("RUST_BACKTRACE", "0").env("APART", apart(&run.folder));
+        if run.scene.listens {
             let listener = UnixListener::bind(path("gate/socket")).expect("a socket");
             command.stdin(OwnedFd::from(listener));
         }
         command.stdout(File::create(path("stdout")).expect("a file"));
         command.stderr(File::create(path("stderr")).expect("a file"));
-        let started = Instant::now();
-        let mut child = {
-            let mut spawned = SPAWNED.lock().expect("no thread panics with it");
-            let child = command.spawn().expect("it starts");
-            spawned.insert(child.id() as i32);
-            child
-        };
-        // It holds the socket.
-        drop(command);
-        let pidfd = pidfd(child.id() as i32);
-        let mut wrong = Vec::new();
-        let in_time = pidfd.is_none_or(|pidfd| await_end(&pidfd, started + DEADLINE));
-        if !in_time {
-            let what = format!("it didn't end within {DEADLINE:?}: {}", run.processes().join(", "));
-            wrong.push(Wrong { kind: Kind::Late, what });
-            run.kill_all();
-        }
-        let status = child.wait().expect("it can be waited for");
-        SPAWNED.lock().expect("no thread panics with it").remove(&(child.id() as i32));
-        let took = started.elapsed();
-        let left = run.leftovers().into_iter().map(|what| Wrong { kind: Kind::Left, what });
-        wrong.extend(left);
-        if in_time {
-            wrong.extend(run.judge(status, fault));
-        }
-        let hit = std::fs::read(notes.path().join("notes")).is_ok_and(|notes| !notes.is_empty());
-        let said = run.read("stderr").trim().replace('\n', " | ");
-        Outcome { notes, hit, wrong, said, took }
+        command
     }
 }
 
@@ -287,6 +284,26 @@ impl Run<'_> {
                 format!("{pid} {}", comm.trim())
             })
             .collect()
+    }
+
+    /// Runs the script until it has ended, or is killed with all below it: the error says what went on then.
+    fn to_the_end(&self, mut command: Command, end: Instant) -> (Result<(), Vec<String>>, ExitStatus) {
+        let mut child = {
+            let mut spawned = SPAWNED.lock().expect("no thread panics with it");
+            let child = command.spawn().expect("it starts");
+            spawned.insert(child.id() as i32);
+            child
+        };
+        // It holds the socket.
+        drop(command);
+        let in_time = pidfd(child.id() as i32).is_none_or(|pidfd| await_end(&pidfd, end));
+        let still = if in_time { Ok(()) } else { Err(self.processes()) };
+        if !in_time {
+            self.kill_all();
+        }
+        let status = child.wait().expect("it can be waited for");
+        SPAWNED.lock().expect("no thread panics with it").remove(&(child.id() as i32));
+        (still, status)
     }
 
     fn kill_all(&self) {
