@@ -149,3 +149,12 @@ fn who_waits_says_so_once_and_not_without_end() {
     kill(Pid::from_raw(idle.id() as i32), Signal::SIGTERM).unwrap();
     finish_child(idle);
 }
+
+/// Labels, reasons and files' names come from others.
+#[test]
+fn nothing_that_is_said_speaks_to_the_terminal() {
+    let output = finish(&mut Shared::new().jobgate(&["set", "a\x1b[2J\u{9b}b\x07"]));
+    assert_refused(&output, "is no setting");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.trim_end().chars().all(|c| !c.is_control()), "{said:?}");
+}
