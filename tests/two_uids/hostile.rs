@@ -266,16 +266,25 @@ fn max_wait() -> Strike {
     })
 }
 
-/// On a gate without quotas, to be had with a scene of its own.
+/// On a gate without quotas, to be had with a scene of its own. It takes all that it is offered, and wants more.
 fn weight() -> Strike {
-    once(|| {
-        let mut conn = Conn::hello(json!({"weight": 1_000_000, "lease": {"wait": {"min": 1, "max": 1}}}));
-        conn.as_mut().map(|conn| {
-            conn.answer("granted");
-            let _ = conn.say(&json!("started"));
-            conn.is_hungry();
-        });
-        conn
+    let wait = json!({"wait": {"min": 1, "max": 1}});
+    let mut conn = Conn::hello(json!({"weight": 1_000_000, "lease": wait})).expect("it is let in");
+    conn.answer("granted").expect("nobody else is there");
+    let _ = conn.say(&json!("started"));
+    let _ = conn.0.get_mut().set_read_timeout(Some(Duration::from_millis(1)));
+    let mut line = String::new();
+    Box::new(move |_| {
+        // What has come of a line stays there until the rest comes.
+        while conn.0.read_line(&mut line).is_ok_and(|length| length > 0) {
+            let answer: Value = serde_json::from_str(&line).unwrap_or_default();
+            line.clear();
+            let allot = &answer["allot"];
+            if let (Some(held), Some(serial)) = (allot["tokens"].as_u64(), allot["serial"].as_u64()) {
+                let report = json!({"serial": serial, "held": held, "appetite": "full"});
+                let _ = conn.say(&json!({"report": report}));
+            }
+        }
     })
 }
 
