@@ -30,8 +30,11 @@ pub struct Victim {
 /// One try; with a victim once one is there.
 pub type Strike = Box<dyn FnMut(Option<&Victim>)>;
 
-/// What is tried on a service's gate: its name, what it is, and how.
-pub const ON_A_SERVICE: &[(&str, &str, fn() -> Strike)] = &[
+/// A name, what it is, and how it is made.
+pub type Try = (&'static str, &'static str, fn() -> Strike);
+
+/// What is tried on a service's gate.
+pub const ON_A_SERVICE: &[Try] = &[
     ("nothing", "does nothing, so that it is seen that all else is his doing", || Box::new(|_| {})),
     ("set", "changes the gate's settings", set),
     ("quota", "runs more jobs than it may: ten runs and an exec at once", quota),
@@ -344,10 +347,13 @@ fn endpoint() -> Strike {
 }
 
 /// What system calls could do to it.
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "said once: each takes numbers, and memory that outlives it"
+)]
 fn processes(pid: i32) {
     use nix::libc;
     let tries: [(&str, &dyn Fn() -> i64); 7] = [
-        // SAFETY: each takes numbers only, or null where nothing is to be written.
         ("signalled the victim", &|| unsafe { libc::kill(pid, libc::SIGUSR1) }.into()),
         ("stopped the victim", &|| unsafe { libc::kill(pid, libc::SIGSTOP) }.into()),
         ("traced the victim", &|| unsafe { libc::syscall(libc::SYS_ptrace, 0x4206, pid, 0, 0) }),
@@ -393,7 +399,7 @@ fn server() -> Strike {
         );
         must_fail(
             "changed the socket's mode",
-            std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0)),
+            std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o0)),
         );
         let pid = Conn::hello(json!({"asks_only": true})).and_then(|mut conn| {
             conn.say(&json!("status")).ok()?;

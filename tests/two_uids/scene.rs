@@ -214,7 +214,7 @@ impl<'a> Scene<'a> {
             let pidfd = unsafe { OwnedFd::from_raw_fd(i32::try_from(pidfd).expect("a number")) };
             let touch = self.path("honest/ended");
             let _ = std::fs::remove_file(&touch);
-            let (over, is_over) = std::io::pipe().map(|(read, write)| (read, write)).expect("a pipe");
+            let (over, is_over) = std::io::pipe().expect("a pipe");
             let seen = touch.clone();
             scope.spawn(move || {
                 let mut fds = [
