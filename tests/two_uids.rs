@@ -76,8 +76,8 @@ fn tests() -> Vec<(String, Test<'static>)> {
         let test = move |house: &House| in_shared_folders(house, name, variables);
         tests.push((format!("folders {name}: he {what}"), Box::new(test)));
     }
-    type Test = fn(&House);
-    let others: [(&str, Test); 10] = [
+    type Plain = fn(&House);
+    let others: [(&str, Plain); 10] = [
         ("service stranger: one who isn't let in connects", a_stranger_is_not_let_in),
         ("service weight: he asks for a million times the share", weight_is_bounded),
         (
