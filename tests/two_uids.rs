@@ -77,7 +77,8 @@ fn tests() -> Vec<(String, Test<'static>)> {
         tests.push((format!("folders {name}: he {what}"), Box::new(test)));
     }
     type Plain = fn(&House);
-    let others: [(&str, Plain); 10] = [
+    let others: [(&str, Plain); 11] = [
+        ("page: SECURITY.md names tests that are there", the_page_is_true),
         ("service stranger: one who isn't let in connects", a_stranger_is_not_let_in),
         ("service weight: he asks for a million times the share", weight_is_bounded),
         (
@@ -103,6 +104,27 @@ fn tests() -> Vec<(String, Test<'static>)> {
     ];
     tests.extend(others.map(|(name, test)| (name.to_owned(), Box::new(test) as Test)));
     tests
+}
+
+/// Each name is a word behind what kind of test it is; that stands before the first of its kind.
+fn the_page_is_true(_: &House) {
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md")).expect("a page");
+    let known: Vec<String> = tests().into_iter().map(|(name, _)| name).collect();
+    let mut named = 0;
+    for list in page.split("`two_uids`: ").skip(1) {
+        let list = list.split([';', '|', ')']).next().unwrap_or_default();
+        let mut kind = String::new();
+        for name in list.trim().split(", ") {
+            if let Some((before, _)) = name.split_once(' ') {
+                kind = format!("{before} ");
+            }
+            let whole = if name.contains(' ') { name.to_owned() } else { format!("{kind}{name}") };
+            assert!(known.iter().any(|known| known.starts_with(&format!("{whole}:"))), "no test '{whole}'");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named} are named");
 }
 
 /// What he could do that he mustn't, tried while a build runs.
