@@ -17,6 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks for it until then: it hears all its clients within its first 250 ms.
 pub const SOON: Duration = Duration::from_millis(50);
 
+/// The second look comes sooner: a server that dies may have let us in with its last breath.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
 /// ... and from then on.
 const SELDOM: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,8 @@ pub struct Lost {
     why: String,
     since: Moment,
     next: Moment,
+    /// Until the look after that.
+    pause: Duration,
     given_up: bool,
     knocking: Option<Box<Link>>,
 }
@@ -50,7 +55,7 @@ impl Lost {
     /// It is looked for from now on.
     pub fn new(link: Box<Link>, why: String, now: Moment) -> Lost {
         link.hang_up();
-        Lost { link, why, since: now, next: now, given_up: false, knocking: None }
+        Lost { link, why, since: now, next: now, pause: AT_ONCE, given_up: false, knocking: None }
     }
 
     /// The link as it was, to be kept up to date.
@@ -68,7 +73,7 @@ impl Lost {
     pub fn look(&mut self, now: Moment, in_force: u32, held: u32, registry: Option<&Registry>) -> News {
         if self.next <= now {
             self.knocking = None;
-            self.next = now + if self.given_up { SELDOM } else { SOON };
+            self.look_again(now);
             match self.link.renew(now, in_force, held).and_then(|link| watch(link, registry)) {
                 Ok(link) => {
                     self.knocking = Some(link);
@@ -83,7 +88,7 @@ impl Lost {
             Err(why) => {
                 self.why = why;
                 self.knocking = None;
-                self.next = now + if self.given_up { SELDOM } else { SOON };
+                self.look_again(now);
             }
         }
         if !self.given_up && now.since(self.since) >= PATIENCE {
@@ -92,6 +97,11 @@ impl Lost {
             return News::GivenUp(self.why.clone());
         }
         News::None
+    }
+
+    fn look_again(&mut self, now: Moment) {
+        self.next = now + if self.given_up { SELDOM } else { self.pause };
+        self.pause = (self.pause * 2).min(SOON);
     }
 
     /// Whether it has bidden us welcome.
