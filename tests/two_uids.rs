@@ -61,6 +61,8 @@ fn main() {
     std::process::exit(if failed > 0 { 101 } else { 0 });
 }
 
+type Other = (&'static str, fn(&House));
+
 type Test<'a> = Box<dyn Fn(&House) + 'a>;
 
 fn tests() -> Vec<(String, Test<'static>)> {
@@ -76,8 +78,7 @@ fn tests() -> Vec<(String, Test<'static>)> {
         let test = move |house: &House| in_shared_folders(house, name, variables);
         tests.push((format!("folders {name}: he {what}"), Box::new(test)));
     }
-    type Plain = fn(&House);
-    let others: [(&str, Plain); 11] = [
+    let others: [Other; 11] = [
         ("page: SECURITY.md names tests that are there", the_page_is_true),
         ("service stranger: one who isn't let in connects", a_stranger_is_not_let_in),
         ("service weight: he asks for a million times the share", weight_is_bounded),

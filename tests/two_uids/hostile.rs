@@ -30,11 +30,11 @@ pub struct Victim {
 /// One try; with a victim once one is there.
 pub type Strike = Box<dyn FnMut(Option<&Victim>)>;
 
-/// A name, what it is, and how it is made.
-pub type Try = (&'static str, &'static str, fn() -> Strike);
+/// A name, what it is, and how.
+type Row = (&'static str, &'static str, fn() -> Strike);
 
 /// What is tried on a service's gate.
-pub const ON_A_SERVICE: &[Try] = &[
+pub const ON_A_SERVICE: &[Row] = &[
     ("nothing", "does nothing, so that it is seen that all else is his doing", || Box::new(|_| {})),
     ("set", "changes the gate's settings", set),
     ("quota", "runs more jobs than it may: ten runs and an exec at once", quota),
@@ -347,40 +347,40 @@ fn endpoint() -> Strike {
 }
 
 /// What system calls could do to it.
-#[allow(
-    clippy::undocumented_unsafe_blocks,
-    reason = "said once: each takes numbers, and memory that outlives it"
-)]
 fn processes(pid: i32) {
-    use nix::libc;
-    let tries: [(&str, &dyn Fn() -> i64); 7] = [
-        ("signalled the victim", &|| unsafe { libc::kill(pid, libc::SIGUSR1) }.into()),
-        ("stopped the victim", &|| unsafe { libc::kill(pid, libc::SIGSTOP) }.into()),
-        ("traced the victim", &|| unsafe { libc::syscall(libc::SYS_ptrace, 0x4206, pid, 0, 0) }),
-        ("slowed the victim", &|| unsafe { libc::syscall(libc::SYS_setpriority, 0, pid, 19) }),
-        ("moved the victim to one cpu", &|| {
-            let cpus = [1_u64; 16];
-            unsafe { libc::syscall(libc::SYS_sched_setaffinity, pid, size_of_val(&cpus), cpus.as_ptr()) }
-        }),
-        ("limited the victim", &|| {
-            let limit = [8_u64; 2];
-            let none = std::ptr::null_mut::<u64>();
-            unsafe { libc::syscall(libc::SYS_prlimit64, pid, libc::RLIMIT_NOFILE, limit.as_ptr(), none) }
-        }),
-        ("took the victim's descriptor", &|| unsafe {
-            let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
-            if pidfd < 0 {
-                return -1;
-            }
-            let _pidfd = OwnedFd::from_raw_fd(pidfd as i32);
-            libc::syscall(libc::SYS_pidfd_getfd, pidfd, 100, 0)
-        }),
+    use nix::libc::{self, SYS_kill, SYS_prlimit64, SYS_ptrace, SYS_sched_setaffinity, SYS_setpriority};
+    let (pid, limit, cpus) = (i64::from(pid), [8_u64; 2], [1_u64; 16]);
+    let place = |numbers: &[u64]| numbers.as_ptr() as i64;
+    let tries = [
+        ("signalled the victim", SYS_kill, [pid, libc::SIGUSR1.into(), 0, 0]),
+        ("stopped the victim", SYS_kill, [pid, libc::SIGSTOP.into(), 0, 0]),
+        ("traced the victim", SYS_ptrace, [libc::PTRACE_SEIZE.into(), pid, 0, 0]),
+        ("slowed the victim", SYS_setpriority, [libc::PRIO_PROCESS.into(), pid, 19, 0]),
+        (
+            "moved the victim to one cpu",
+            SYS_sched_setaffinity,
+            [pid, size_of_val(&cpus) as i64, place(&cpus), 0],
+        ),
+        ("limited the victim", SYS_prlimit64, [pid, libc::RLIMIT_NOFILE.into(), place(&limit), 0]),
     ];
-    for (what, attempt) in tries {
-        if attempt() >= 0 {
+    for (what, number, words) in tries {
+        if call(number, words) >= 0 {
             breach(what);
         }
     }
+    let pidfd = call(libc::SYS_pidfd_open, [pid, 0, 0, 0]);
+    if pidfd >= 0 {
+        // SAFETY: just made, and nobody else's.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd as i32) };
+        if call(libc::SYS_pidfd_getfd, [pidfd.as_raw_fd().into(), 100, 0, 0]) >= 0 {
+            breach("took the victim's descriptor");
+        }
+    }
+}
+
+fn call(number: i64, words: [i64; 4]) -> i64 {
+    // SAFETY: what is a place in memory lives as long as the call, and the kernel only reads there.
+    unsafe { nix::libc::syscall(number, words[0], words[1], words[2], words[3]) }
 }
 
 fn server() -> Strike {

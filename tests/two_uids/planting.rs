@@ -9,10 +9,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// A name, what it is, and the variables of the victim that lead there; `@` stands for the folder of the scene.
-pub type Plant = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// What is planted in a shared folder.
-pub const IN_SHARED_FOLDERS: &[Plant] = &[
+/// What is planted in shared folders.
+pub const IN_SHARED_FOLDERS: &[Row] = &[
     ("folder", "has made a folder of the victim's name", &[]),
     ("link-to-theirs", "has put a link there that leads to another folder of the victim's", &[]),
     (
