@@ -52,6 +52,28 @@ fn status_tells_all_that_it_promises() {
     assert!(finish_child(build).status.success());
 }
 
+/// Those who were there when it was set have gone by the time the server dies.
+#[test]
+fn what_was_set_outlives_the_server_and_who_was_told_of_it() {
+    let shared = Shared::new();
+    let idle = || shared.jobgate(&["run", "-j6", "--", "sleep", "60"]).spawn().expect("it starts");
+    let end = |child: std::process::Child| {
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        finish_child(child);
+    };
+    let first = idle();
+    shared.await_status(|status| status["in_use"] == 1);
+    succeed(&mut shared.jobgate(&["set", "jobs=3"]));
+    let second = idle();
+    let server = shared.await_status(|status| status["in_use"] == 2)["pid"].as_i64().unwrap();
+    end(first);
+    shared.await_status(|status| status["in_use"] == 1);
+    kill(Pid::from_raw(server as i32), Signal::SIGKILL).unwrap();
+    let status = shared.await_status(|status| status["pid"] != server && status["in_use"] == 1);
+    assert_eq!(status["jobs"], 3, "{status}");
+    end(second);
+}
+
 #[test]
 fn without_a_gate_there_is_nothing_to_ask() {
     let shared = Shared::new();

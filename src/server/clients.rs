@@ -63,6 +63,15 @@ impl Server {
         if !hello.asks_only {
             self.clients.insert(id, token);
             self.join(id, terms, hello.claim.map(Claim::from), now);
+            self.tell_what_was_set(token);
+        }
+    }
+
+    /// The next server of a gate that is its clients' is told by them what was `set`, who came later as well.
+    fn tell_what_was_set(&mut self, token: Token) {
+        if matches!(self.kind, Kind::OnDemand { .. }) && !self.set.is_empty() {
+            let reply = Reply::Set { set: self.set.clone() };
+            self.send(token, &reply);
         }
     }
 
