@@ -84,10 +84,21 @@ pub struct Regulator {
     wants_sample: bool,
     /// When a sample was last asked for.
     sampled: Moment,
-    /// Until when nothing is issued.
-    recovering: Option<Moment>,
+    /// Nothing is issued.
+    recovering: Option<Recovery>,
     /// When it was last told anything.
     told: Moment,
+}
+
+/// Who is told that a silence is over later than that may not have listened all the time.
+const LATE: Duration = Duration::from_millis(50);
+
+/// The clients of a gate that died are heard first.
+#[derive(Clone, Copy, Debug)]
+struct Recovery {
+    quiet: Duration,
+    until: Moment,
+    most: Moment,
 }
 
 impl Regulator {
@@ -110,9 +121,10 @@ impl Regulator {
         }
     }
 
-    /// Issues nothing until then: clients of a gate that died first say what they hold.
-    pub fn recover_until(&mut self, when: Moment) {
-        self.recovering = Some(when);
+    /// Issues nothing until no client of a gate that died has come for so long, to say what it holds; `most`: but no longer than
+    /// that.
+    pub fn recover(&mut self, now: Moment, quiet: Duration, most: Duration) {
+        self.recovering = Some(Recovery { quiet, until: now + quiet, most: now + most });
     }
 
     /// Sets the most tokens that one user may have: by uid, and for all not named.
@@ -133,9 +145,19 @@ impl Regulator {
         if gap > STANDSTILL {
             self.ledger.stand_still(gap);
         }
+        if let Some(recovery) = self.recovering.as_mut().filter(|recovery| gap > recovery.quiet + LATE) {
+            // We stood still ourselves, and have heard nobody.
+            (recovery.until, recovery.most) = (now + recovery.quiet, recovery.most + gap);
+        }
         match input {
             Input::Time => self.pass(now),
-            Input::Join(id, terms, claim) => self.ledger.join(now, id, terms, claim),
+            Input::Join(id, terms, claim) => {
+                if let (Some(recovery), Some(_)) = (&mut self.recovering, claim) {
+                    // On a busy machine they come one by one.
+                    recovery.until = (now + recovery.quiet).min(recovery.most);
+                }
+                self.ledger.join(now, id, terms, claim);
+            }
             Input::Leave(id) => self.ledger.leave(id),
             Input::Report(id, report) => self.ledger.report(now, id, report),
             Input::Started(id) => self.ledger.started(id),
@@ -167,7 +189,8 @@ impl Regulator {
         let beat = self.gate.is_watching().then(|| self.beat.next());
         let tick = (self.gate.is_watching() && self.ticking).then(|| self.tick.next());
         let look = self.ledger.is_waited_for().then(|| self.told + LOOK);
-        [beat, tick, look, self.recovering, self.ledger.deadline(self.door())].into_iter().flatten().min()
+        let recovered = self.recovering.map(|recovery| recovery.until);
+        [beat, tick, look, recovered, self.ledger.deadline(self.door())].into_iter().flatten().min()
     }
 
     /// How many jobs may run now.
@@ -232,7 +255,7 @@ impl Regulator {
 
     /// Time has passed: a beat or a tick may be due, and both look at the pressure.
     fn pass(&mut self, now: Moment) {
-        self.recovering = self.recovering.filter(|&until| now < until);
+        self.recovering = self.recovering.filter(|recovery| now < recovery.until);
         let beat = self.beat.due(now);
         let tick = self.ticking && self.tick.due(now);
         // Beat and tick may fall close together; the counters must not be read that fast.
@@ -345,6 +368,35 @@ mod tests {
         assert_eq!(regulator.charge(), 1, "it has had no time to say that it uses it");
         regulator.handle(at(3_600_100), Input::Started(1));
         assert_eq!((regulator.charge(), regulator.account(2).unwrap().lease()), (1, 0));
+    }
+
+    #[test]
+    fn the_clients_of_a_gate_that_died_are_all_heard_first() {
+        let at = |ms| Moment::at(Duration::from_millis(ms));
+        let terms = terms(Lease::Wait { min: 1, max: 1 });
+        // When clients come with what they have, when it is told the time, and whether nothing is issued then.
+        #[rustfmt::skip]
+        let rows: [(&[u64], &[(u64, bool)]); 4] = [
+            (&[], &[(100, true), (250, false)]),
+            (&[10, 200, 210], &[(400, true), (460, false)]),
+            // One after the other, without an end.
+            (&[200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 1990], &[(1999, true), (2000, false)]),
+            // It stood still, and has heard nobody meanwhile.
+            (&[], &[(900, true), (1149, true), (1150, false)]),
+        ];
+        for (comes, told) in rows {
+            let mut regulator = with_jobs(4);
+            regulator.recover(at(0), Duration::from_millis(250), Duration::from_secs(2));
+            for (id, &ms) in (1..).zip(comes) {
+                let claim = Claim { lease: 1, ..Claim::default() };
+                regulator.handle(at(ms), Input::Join(id, terms, Some(claim)));
+            }
+            for &(ms, recovers) in told {
+                regulator.handle(at(ms), Input::Time);
+                assert_eq!(regulator.door() == Door::Recovering, recovers, "{comes:?}, {ms}");
+                assert!(!recovers || regulator.deadline().is_some_and(|when| when > at(ms)));
+            }
+        }
     }
 
     #[test]

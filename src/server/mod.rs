@@ -52,6 +52,9 @@ const FIRST_CONN: usize = 3;
 /// So long after a server that died issues its successor nothing: its clients first say what they hold.
 const RECOVERY: Duration = Duration::from_millis(250);
 
+/// ... and as long again after each that has come, up to this in all.
+const LONGEST_RECOVERY: Duration = Duration::from_secs(2);
+
 /// After so long those who have something to say are looked for again: they may be others.
 const SLICE: Duration = Duration::from_millis(5);
 
@@ -169,7 +172,7 @@ impl Server {
             Kind::Service { recovering, systemd, .. } => (*recovering, systemd.watchdog_interval()),
         };
         if recovers {
-            regulator.recover_until(now + RECOVERY);
+            regulator.recover(now, RECOVERY, LONGEST_RECOVERY);
         }
         let name = name::hold(&socket, &kind, &poll);
         let mut server = Server {

@@ -26,6 +26,7 @@ const STILL: u64 = 2_500;
 
 /// As the server has it.
 const RECOVERY: Duration = Duration::from_millis(250);
+const LONGEST_RECOVERY: Duration = Duration::from_secs(2);
 
 /// What is on its way to the server or from it: when it arrives.
 enum Letter {
@@ -167,7 +168,7 @@ impl World {
         let now = self.at();
         self.regulator = Regulator::new(*self.regulator.settings(), now);
         self.regulator.set_quota(Vec::new(), self.quota);
-        self.regulator.recover_until(now + RECOVERY);
+        self.regulator.recover(now, RECOVERY, LONGEST_RECOVERY);
         self.up.clear();
         self.down.clear();
         self.still = None;
