@@ -375,8 +375,9 @@ mod tests {
         let at = |ms| Moment::at(Duration::from_millis(ms));
         let terms = terms(Lease::Wait { min: 1, max: 1 });
         // When clients come with what they have, when it is told the time, and whether nothing is issued then.
+        type Row = (&'static [u64], &'static [(u64, bool)]);
         #[rustfmt::skip]
-        let rows: [(&[u64], &[(u64, bool)]); 4] = [
+        let rows: [Row; 4] = [
             (&[], &[(100, true), (250, false)]),
             (&[10, 200, 210], &[(400, true), (460, false)]),
             // One after the other, without an end.
