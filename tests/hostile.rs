@@ -206,7 +206,7 @@ fn ten_thousand_come_and_go() {
             3 => raw.say(&hello(&json!({"asks_only": true}))).unwrap(),
             _ => raw.say(&hello(&json!({"lease": "counted", "claim": {"lease": 1, "held": 9}}))).unwrap(),
         }
-        if number % 1000 == 0 {
+        if number % 250 == 0 {
             gate.serves_promptly();
             staying.push(raw);
         }

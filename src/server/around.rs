@@ -56,6 +56,9 @@ impl Server {
         if peer.pid <= 0 {
             return (hello.inside && self.may_be_inside(peer.uid)).then_some(Loan(0, self.next_id));
         }
+        if self.conns.values().all(|conn| conn.anchors.is_empty()) {
+            return None; // without a look
+        }
         let lender = hello.lender.filter(|&pid| self.may_name(pid, hello, peer));
         let chain = ancestors::chain(Path::new(ancestors::PROC), lender.unwrap_or(peer.pid));
         let is_there = |anchor: &Anchor| {
@@ -63,8 +66,8 @@ impl Server {
                 .iter()
                 .any(|ancestor: &Ancestor| (ancestor.pid, ancestor.start) == (anchor.pid, anchor.start))
         };
-        let clients = || self.conns.values().filter(|conn| conn.id().is_some());
-        let anchors: Vec<i32> = clients()
+        let conns = || self.conns.values();
+        let anchors: Vec<i32> = conns()
             .flat_map(|conn| &conn.anchors)
             .filter(|anchor| is_there(anchor))
             .map(|at| at.pid)
@@ -77,7 +80,7 @@ impl Server {
             !is_orphan && (account.lease() > 0 || account.is_borrowing() || job.below_tool)
         };
         let is_at = |conn: &&Conn| conn.anchors.iter().any(|at| at.pid == job.anchor && is_there(at));
-        clients().filter(is_at).any(pays).then_some(Loan(job.root.0 as u64, job.root.1))
+        conns().filter(is_at).any(pays).then_some(Loan(job.root.0 as u64, job.root.1))
     }
 
     /// Whether a client whose process can't be seen may be believed that it runs inside a paid job: its user's others of

@@ -278,9 +278,11 @@ impl Server {
     /// Time has passed.
     fn pass(&mut self, now: Moment) {
         self.end_loans(now);
-        let is_late = |conn: &Conn| conn.due().is_some_and(|due| due <= now);
-        let late: Vec<Token> =
-            self.conns.iter().filter(|(_, conn)| is_late(conn)).map(|(&token, _)| token).collect();
+        // Whose turn hasn't come may well have said it.
+        let is_late = |(token, conn): &(&Token, &Conn)| {
+            conn.due().is_some_and(|due| due <= now) && !self.turns.has(**token)
+        };
+        let late: Vec<Token> = self.conns.iter().filter(is_late).map(|(&token, _)| token).collect();
         late.into_iter().for_each(|token| self.lose(token));
         self.settle(now);
         if let Some((interval, next)) = &mut self.alive

@@ -9,17 +9,12 @@ use crate::policy::account::ClientId;
 use crate::policy::regulator::Input;
 use crate::policy::time::Moment;
 use crate::proto::status;
-use crate::proto::values::MOST_JOBS;
 use crate::proto::view::{ClientView, View};
-use crate::proto::wire::{self, Appetite, Reply, Report, Request};
+use crate::proto::wire::{self, Reply, Request};
 use mio::{Interest, Token};
 
-/// So many lines are taken from one connection in one turn.
-const LINES_IN_A_TURN: usize = 64;
-
-/// Answers of a stranger's connections that aren't read, in bytes: all of one user's together. One more than this, and it
-/// is told nothing any more.
-const MOST_UNREAD_OF_ONE: usize = 4 * 1024 * 1024;
+/// So many bytes of answers may be unread at a stranger's connections, all together, before one more is begun there.
+const MOST_UNREAD_OF_ONE: usize = 1024 * 1024;
 
 impl Server {
     /// A connection's turn: something can be read from it, or written to it.
@@ -29,16 +24,12 @@ impl Server {
         if conn.flush().is_err() {
             return self.lose(token);
         }
-        for line in 0.. {
+        loop {
             let Some(conn) = self.conns.get_mut(&token) else { return };
             if conn.is_lost || !conn.is_flushed() || conn.ending.is_some() {
                 break;
             }
             let uid = conn.peer.uid;
-            if line == LINES_IN_A_TURN {
-                self.turns.push(uid, token);
-                break;
-            }
             match conn.hear(now) {
                 Ok(Heard::Line(line)) => {
                     if self.obey(token, &line, now) {
@@ -91,7 +82,7 @@ impl Server {
                 self.send(token, &Reply::Why { why });
             }
             (State::Client(id), Request::Report(report)) => {
-                self.note(now, Input::Report(id, bounded(report).into()));
+                self.note(now, Input::Report(id, report.into()));
                 return false;
             }
             (State::Client(id), Request::Started) => {
@@ -141,8 +132,8 @@ impl Server {
             return self.lose(token);
         }
         if !conn.is_flushed() && !self.rulers.rules(uid) {
-            let own = self.conns.values().filter(|conn| conn.peer.uid == uid);
-            if own.map(Conn::unread).sum::<usize>() > MOST_UNREAD_OF_ONE {
+            let others = self.conns.iter().filter(|(at, conn)| **at != token && conn.peer.uid == uid);
+            if others.map(|(_, conn)| conn.unread()).sum::<usize>() > MOST_UNREAD_OF_ONE {
                 return self.lose(token);
             }
         }
@@ -240,12 +231,3 @@ impl Server {
 
 /// What other users' clients are called: what they run is no concern of everybody's.
 const ANOTHERS: &str = "another user's";
-
-/// A report whose figures can be reckoned with.
-fn bounded(report: Report) -> Report {
-    let appetite = report.appetite.map(|appetite| match appetite {
-        Appetite::Slack(used) => Appetite::Slack(used.min(MOST_JOBS)),
-        Appetite::Full => Appetite::Full,
-    });
-    Report { held: report.held.min(MOST_JOBS), appetite, ..report }
-}

@@ -41,6 +41,11 @@ impl Turns {
         Some(token)
     }
 
+    /// Whether a connection's turn is to come.
+    pub fn has(&self, token: Token) -> bool {
+        self.all.contains(&token)
+    }
+
     /// Nobody has anything.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
@@ -56,8 +61,9 @@ mod tests {
         let mut turns = Turns::default();
         (0..100).for_each(|at| turns.push(1, Token(at)));
         (0..2).for_each(|_| turns.push(2, Token(200)));
-        let mut next = || turns.pop().map(|Token(at)| at);
-        assert_eq!([next(), next(), next(), next()], [Some(0), Some(200), Some(1), Some(2)]);
+        let first: Vec<usize> = (0..4).filter_map(|_| turns.pop()).map(|Token(at)| at).collect();
+        assert_eq!(first, [0, 200, 1, 2]);
+        assert!(turns.has(Token(3)) && !turns.has(Token(2)));
         turns.push(1, Token(0));
         turns.push(2, Token(200));
         let rest: Vec<usize> = std::iter::from_fn(|| turns.pop().map(|Token(at)| at)).collect();

@@ -176,7 +176,11 @@ impl Gate {
         let path = shared.folder.path().join("jobgate.toml");
         std::fs::write(&path, config).expect("a file");
         let server = shared.serve_below(around, &["--config", path.to_str().expect("text")]);
-        std::fs::set_permissions(&shared.socket, PermissionsExt::from_mode(0o666)).expect("it is there");
+        let open = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is there")
+        };
+        open(&shared.socket, 0o666);
+        open(shared.socket.parent().expect("a folder"), 0o755);
         let mut gate = Gate { shared, server, descriptors: 0 };
         gate.descriptors = gate.count_descriptors();
         gate

@@ -5,7 +5,7 @@
 use super::build::Build;
 use super::{clean, jobgate, own_socket, succeed};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -113,10 +113,14 @@ impl Shared {
             .stderr(Stdio::piped());
         std::fs::create_dir_all(self.socket.parent().expect("a folder")).expect("it can be made");
         let child = command.spawn().expect("it starts");
-        // Opening it waits until the other side has, too; it ends with a line or with the server.
+        // Opening it waits until the other side has, too; it ends with the server, or once that has said its line, unless
+        // what started it keeps it open.
         let ready = std::fs::File::open(self.folder.path().join("ready")).expect("it opens");
-        let mut said = String::new();
-        BufReader::new(ready).read_line(&mut said).expect("text");
+        let (mut ready, mut said) = (BufReader::new(ready), String::new());
+        ready.read_line(&mut said).expect("text");
+        if around.is_empty() {
+            ready.read_to_string(&mut said).expect("text");
+        }
         std::fs::remove_file(self.folder.path().join("ready")).expect("it is there");
         let server = Server(Some(child));
         assert_eq!(said, "ready\n", "{}", server.said());
