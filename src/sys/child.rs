@@ -184,7 +184,9 @@ impl Child {
                 return Some(pid) == but;
             }
             // SAFETY: a child of ours that has ended, and that nobody else waits for.
-            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+            if unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } <= 0 {
+                return false; // else it would be seen again and again
+            }
         }
     }
 
