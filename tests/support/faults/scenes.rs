@@ -36,6 +36,8 @@ pub struct Scene {
 pub const PRELUDE: &str = r#"
 f() { LD_PRELOAD=$FAULTS "$JOBGATE" "$@"; }
 wrong() { echo "$*" >>wrong; }
+# until_status PATTERN PID: the gate says so, or the process has ended.
+until_status() { until "$JOBGATE" status --json >view 2>&1 && grep -q "$1" view; do kill -0 "$2" 2>/dev/null || break; done; }
 # The gate that runs has no client any more, soon: whatever happened, nothing is lost there.
 empty() {
     tries=50
@@ -142,8 +144,7 @@ pub const SCENES: &[Scene] = &[
         ..scene(
             "waiting",
             r#""$JOBGATE" run -j2 -- sleep 1.2 & "$JOBGATE" run -j2 -- sleep 1.3 &
-            while "$JOBGATE" status --json >view 2>&1; ! grep -q '"in_use":2' view; do :; done
-            f run -j2 -- $MAKE44 -s -f jobs.mk; status=$?; wait; exit $status"#,
+            until_status '"in_use":2' $!; f run -j2 -- $MAKE44 -s -f jobs.mk; status=$?; wait; exit $status"#,
             8,
         )
     },
@@ -157,9 +158,8 @@ pub const SCENES: &[Scene] = &[
         speaks: true,
         ..scene(
             "lost while waiting",
-            r#""$JOBGATE" run -j1 -- sleep 0.5 & while "$JOBGATE" status --json >view 2>&1; ! grep -q '"in_use":1' view; do :; done
-            (while "$JOBGATE" status --json >view 2>&1; ! grep -q '"waits_s":[0-9]' view; do [ ! -e done ] || exit; done
-            kill -9 $(sed 's/^[^,]*,"pid":\([0-9]*\),.*/\1/' view)) & f run -j1 -- $MAKE44 -s -f jobs.mk; status=$?; : >done; wait; exit $status"#,
+            r#""$JOBGATE" run -j1 -- sleep 0.5 & first=$!; until_status '"in_use":1' $first
+            (until_status '"waits_s":[0-9]' $first; kill -9 $(sed 's/^[^,]*,"pid":\([0-9]*\),.*/\1/' view) 2>/dev/null) & f run -j1 -- $MAKE44 -s -f jobs.mk; status=$?; wait; exit $status"#,
             8,
         )
     },
