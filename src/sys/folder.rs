@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The first usable folder, made where it is missing: `/run/user/UID/jobgate`, `$XDG_RUNTIME_DIR/jobgate`,
 /// `$TMPDIR/jobgate-UID`, `/tmp/jobgate-UID`; where somebody else has taken that name, one below the user's cache folder.
@@ -18,6 +19,17 @@ use std::path::{Path, PathBuf};
 /// of white space, `\\` and `$` (make and ninja cut the path there or read them, with no quoting). The error names what was
 /// tried last.
 pub fn own_folder() -> io::Result<PathBuf> {
+    // A run asks for it three times.
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found.clone());
+    }
+    look_for_own_folder().inspect(|folder| {
+        let _ = FOUND.set(folder.clone());
+    })
+}
+
+fn look_for_own_folder() -> io::Result<PathBuf> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for folder in candidates(own_variable) {
         match make_usable(&folder) {

@@ -13,6 +13,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What stands there; the folder `shims` of the sources has the same.
 pub const NAMES: [&str; 6] = ["make", "gmake", "ninja", "ninja-build", "samu", BITBAKE];
@@ -83,6 +84,11 @@ pub fn folder() -> Option<PathBuf> {
 
 /// The folder that was put there with this program, and is renewed with it.
 fn installed() -> Option<PathBuf> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(look_for_installed).clone()
+}
+
+fn look_for_installed() -> Option<PathBuf> {
     let exe = fs::canonicalize("/proc/self/exe").ok()?;
     let own = exe.parent()?;
     if exe.file_name() == Some(OsStr::new(COPY)) {
@@ -97,6 +103,11 @@ fn installed() -> Option<PathBuf> {
 /// In the user's data, as the variables name it. Below `sudo` they may name another user's, who could put other programs there,
 /// and couldn't write to what root has made: then in the home that we have by right.
 fn of_the_user() -> Option<PathBuf> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(look_for_the_users).clone()
+}
+
+fn look_for_the_users() -> Option<PathBuf> {
     let named = named_by_variables()?;
     if guarded::could_be(&named) {
         return Some(named);
