@@ -115,6 +115,27 @@ fn in_one_long_chain() {
     assert!(seen.count == 24 && seen.peak == 3, "{seen:?}");
 }
 
+/// What is started below it isn't in its endpoint, for there is none.
+#[test]
+fn a_cap_holds_below_a_tool_that_knows_no_jobserver() {
+    let rows: [(&[&str], usize); 3] =
+        [(&["-j6", "--cap", "1"], 1), (&["-j6", "--cap", "2"], 2), (&["--private", "-j2"], 2)];
+    pool::at_once(&rows, |&(options, most)| {
+        let Some(nested) = nest(&[(OldNinja, 2), (Make43, 4)], 0.2, 0) else { return };
+        // A gate that has more than that.
+        let mut busy = nested.shared.jobgate(&["run", "-j6", "--", "sh", "-c", "echo; read line; true"]);
+        let mut busy =
+            busy.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(busy.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let output = nested.straight(options, "ninja-build");
+        drop(busy.stdin.take());
+        assert!(support::finish_child(busy).status.success());
+        assert!(output.status.success(), "{options:?}: {output:?}");
+        let seen = jobs(&nested.shared.log());
+        assert_eq!((seen.count, seen.peak), (8, most), "{options:?}: {seen:?}");
+    });
+}
+
 /// cmake has written down a shim's path: it goes on working with no gate there, and with one that runs.
 #[test]
 fn what_cmake_has_stored_works_elsewhere() {

@@ -29,6 +29,9 @@ pub const AUTH: &str = "JOBGATE_AUTH";
 /// client of the endpoint.
 pub const PRIVATE: &str = "JOBGATE_PRIVATE";
 
+/// The value of `gate::INSIDE` below a tool for which all tokens are held that its run may have.
+pub const ALONE: &str = "alone";
+
 /// The file in which the proxy has written down this tree.
 pub const TREE: &str = "JOBGATE_TREE";
 
@@ -255,6 +258,11 @@ pub fn variables(auth: &Auth, is_private: bool) -> Vec<(&'static str, OsString)>
 /// We are below a tool that knows no jobserver, for which tokens are held.
 pub fn is_held() -> bool {
     std::env::var_os(gate::INSIDE).is_some() && std::env::var_os(TREE).is_some_and(|tree| tree.is_empty())
+}
+
+/// ... and no more may be had than these.
+pub fn is_held_alone() -> bool {
+    is_held() && std::env::var_os(gate::INSIDE).is_some_and(|inside| inside == ALONE)
 }
 
 fn tree_of_variable() -> Option<(PathBuf, Tree)> {

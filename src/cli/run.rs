@@ -68,6 +68,9 @@ pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
 
 /// A tool outside of every tree: a run of its own where a gate runs, and else what it would be without us.
 pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> ! {
+    if around::is_held_alone() {
+        guest::join_alone(&guest, original);
+    }
     let (command, cap) = guest.stripped();
     let args = RunArgs::default();
     let plan = Plan {
@@ -301,12 +304,16 @@ impl Plan {
         let clock = Clock::start();
         let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
         let tokens = source.as_ref().map_or(self.own_settings().jobs, |source| source.granted().tokens);
+        // What is started below takes what it takes besides from the shared gate, which knows nothing of a cap or of this gate.
+        let is_bounded = |source: &Source| self.shape.cap.is_some_and(|cap| cap < source.jobs_of_others());
+        let is_alone = source.as_ref().is_none_or(is_bounded);
         let mut source = source.unwrap_or_else(|| Source::own(self.own_gate(), clock.now()));
         self.watch_disks(&mut source, clock.now());
         let mut command = self.command.clone();
         command.args.splice(0..0, self.shape.number.fill(tokens.max(1)));
         let mut variables = self.variables();
-        variables.extend([(gate::INSIDE, OsString::from("1")), (around::TREE, OsString::new())]);
+        let inside = if is_alone { around::ALONE } else { "1" };
+        variables.extend([(gate::INSIDE, OsString::from(inside)), (around::TREE, OsString::new())]);
         launch::serve(clock, desk, source, None, &command, &variables, None, original)
     }
 }

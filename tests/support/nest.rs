@@ -250,6 +250,13 @@ impl Nest {
         self.finish(&mut command)
     }
 
+    /// `jobgate run OPTIONS -- TOOL` with the outermost itself as the command, where that is a ninja.
+    pub fn straight(&self, options: &[&str], tool: &str) -> Output {
+        let mut command = self.shared.jobgate(&["run"]);
+        let folder = self.shared.folder.path().join(OUTERMOST);
+        self.finish(command.args(options).args(["--", tool, "-C"]).arg(folder))
+    }
+
     /// Once more without jobgate, with what was written down below it; `socket`: of a gate that may run.
     pub fn again(&self, socket: &Path) -> Output {
         let mut command = self.shared.command("sh");
