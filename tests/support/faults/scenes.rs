@@ -151,7 +151,7 @@ pub const SCENES: &[Scene] = &[
     scene(
         "lost",
         r#"f run -j2 -- sh -c 'LD_PRELOAD= "$JOBGATE" status --json >view
-            kill -9 $(sed "s/^[^,]*,\"pid\":\([0-9]*\),.*/\1/" view); exec $MAKE44 -s -f jobs.mk'"#,
+            kill -9 $(sed "s/^[^,]*,\"pid\":\([0-9]*\),.*/\1/" view); sleep 0.2; exec $MAKE44 -s -f jobs.mk'"#,
         8,
     ),
     Scene {
