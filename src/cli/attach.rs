@@ -161,7 +161,12 @@ fn serve(wanted: Wanted, line: &mut background::Line) -> Result<(), Failure> {
     let tree = tree.to_string_lossy();
     line.write(&format!("ready\n{}\n{tree}\n{socket}\n{tokens}\n{path}", std::process::id()))
         .map_err(failed)?;
-    if line.read().is_ok_and(|word| word == GO_ON) { attached.serve().map_err(failed) } else { Ok(()) }
+    match line.read() {
+        Ok(word) if word != GO_ON => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        // Where it can't be heard it may have been said: then somebody waits for us.
+        Ok(_) | Err(_) => attached.serve().map_err(failed),
+    }
 }
 
 /// `jobgate attach`: prints the variables for that process as one object.
