@@ -36,7 +36,8 @@ class Build:
         self.hits, self.stops = [], []
         self.exempt = None       # from then on nobody regulates all of it
         self.cuts = []           # when a tool in it was killed: nobody regulates the jobs that it had
-        self.was_client = False  # seen by the gate
+        self.was_client = False  # seen by the gate,
+        self.missed = 0          # ... and how often not
         self.command = KINDS[self.kind][0](self)
 
     def is_counted(self):

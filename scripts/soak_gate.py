@@ -52,9 +52,9 @@ class Gate:
         self.asked = now
         self.soak.expect(spawn([OPTIONS.jobgate, "set", f"jobs={self.wanted}"]))
 
-    def saw(self, sample, view):
+    def saw(self, sample):
         """It is in force."""
-        if self.wanted == view["jobs"] and sample.asked > self.asked:
+        if self.wanted == sample.view["jobs"] and sample.asked > self.asked:
             if self.wanted < self.soak.limit.now():
                 self.soak.limit.set(self.wanted, sample.told)
             self.wanted = None

@@ -38,8 +38,7 @@ def judge(build, jobs, gate):
     broken = [name for name in ran if not is_whole(build, name)]
     if len(broken) > (1 if failing else 0):
         found.append(f"not whole: {broken}")
-    if build.is_outside and not build.was_client and build.ended - build.began > 1.5 and \
-            not gate.was_disturbed(build.began, build.began):
+    if build.is_outside and not build.was_client and build.missed >= 3 and not gate.was_disturbed(build.began, build.began):
         found.append("stayed outside")
     return found
 

@@ -5,7 +5,6 @@ inside; what its README calls unregulated isn't counted.
 """
 
 import bisect
-import json
 import os
 import select
 from collections import namedtuple
@@ -120,7 +119,6 @@ class Ledger:
     def __init__(self, limit, find_build, jobs):
         self.limit, self.find_build, self.jobs = limit, find_build, jobs
         self.bounds = []       # (moment, what may be out from then on)
-        self.samples = 0
         self.gone = {}         # (server, client): since when its process isn't there
         self.excess = {}       # build: since when more was out than ran, without a break
         self.stuck = None      # since when somebody waits beside room
@@ -130,8 +128,7 @@ class Ledger:
 
     def take(self, sample, is_disturbed):
         """One more; `is_disturbed`: something is stopped, so that it can't answer the gate."""
-        view = json.loads(sample.view)
-        self.samples += 1
+        view = sample.view
         if view["pid"] != self.server:
             self.server, self.gone = view["pid"], {}
         is_young = view["uptime_s"] < YOUNG or view["gate"]["state"] == "recovering"
