@@ -14,8 +14,7 @@ const MAKES: [Real; 2] = [Real::SystemMake, Real::Make441];
 
 /// `sh -c SCRIPT` in a folder with a build of six jobs; in the script `BUILD` is a run of it. `None` where the tool is missing.
 fn scarce(make: Real, script: &str) -> Option<(tempfile::TempDir, Command)> {
-    // Not below /tmp, which a script may hide.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let tool = Build::Make(make).lay_jobs(folder.path(), 6, 0.02)?.join(" ");
     let mut line = clean(Command::new("sh"));
     let run = format!("{} run -j3 -- {tool} -s", jobgate());
@@ -61,10 +60,10 @@ fn where_no_file_can_be_made_a_build_is_built() {
     }
     for make in MAKES {
         for (inodes, size) in [(1, 16), (2, 16), (3, 16), (4, 16), (5, 16), (6, 16), (64, 4), (64, 8)] {
-            // No other folder is left to it: what is tried last lies below /tmp.
             let script = format!(
-                "unshare -m sh -c 'unset XDG_RUNTIME_DIR; mount -t tmpfs -o nr_inodes={inodes},size={size}k none /tmp && \
-                 {{ [ {inodes} -lt 64 ] || head -c 9000 /dev/zero >/tmp/filler 2>/dev/null; exec BUILD; }}'"
+                "unshare -m sh -c 'unset XDG_RUNTIME_DIR; own=/tmp/jobgate-$(id -u); mkdir -p -m 700 $own; \
+                 mount -t tmpfs -o mode=0700,nr_inodes={inodes},size={size}k none $own && \
+                 {{ [ {inodes} -lt 64 ] || head -c 9000 /dev/zero >$own/filler 2>/dev/null; exec BUILD; }}'"
             );
             let Some((folder, mut line)) = scarce(make, &script) else { return };
             let output = finish(&mut line);

@@ -305,7 +305,12 @@ impl Lines {
 
     /// Whether the one that has begun is longer than any may be. To be asked when there is no whole one.
     pub fn is_too_long(&self) -> bool {
-        self.bytes.len() - self.start > LONGEST_LINE
+        self.holds_more_than(LONGEST_LINE)
+    }
+
+    /// Whether more than so many bytes wait here, lines and what has begun of one.
+    pub fn holds_more_than(&self, most: usize) -> bool {
+        self.bytes.len() - self.start > most
     }
 }
 

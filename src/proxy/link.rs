@@ -28,6 +28,9 @@ const TELL_WHY: Duration = Duration::from_secs(1);
 /// Connections that end before a welcome: the server was just leaving.
 const TRIES: u32 = 5;
 
+/// A status of as many clients as a gate may have is shorter than this.
+const MOST_SAID: usize = 32 * 1024 * 1024;
+
 /// A server that hasn't read so much of ours is none.
 const MOST_UNREAD: usize = 64 * 1024;
 
@@ -255,7 +258,7 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => break Some(error),
             }
-            if self.lines.is_too_long() {
+            if self.lines.holds_more_than(MOST_SAID) {
                 break Some(io::Error::other("it says too much"));
             }
         };
