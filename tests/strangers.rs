@@ -309,6 +309,8 @@ fn a_pid_that_comes_again_is_another_process() {
     around.say(&json!("started")).unwrap();
     drop(first.stdin.take());
     first.wait().unwrap();
+    // When a process started is told in hundredths of a second: no pid comes again that soon where it isn't chosen.
+    std::thread::park_timeout(std::time::Duration::from_millis(30));
     let line = "read go && \"$0\" run --label ours -- cat; exit";
     for _ in 0..500 {
         std::fs::write(last, (pid - 1).to_string()).unwrap();
