@@ -121,7 +121,7 @@ fn a_cap_holds_below_a_tool_that_knows_no_jobserver() {
     let rows: [(&[&str], usize); 3] =
         [(&["-j6", "--cap", "1"], 1), (&["-j6", "--cap", "2"], 2), (&["--private", "-j2"], 2)];
     pool::at_once(&rows, |&(options, most)| {
-        let Some(nested) = nest(&[(OldNinja, 2), (Make43, 4)], 0.2, 0) else { return };
+        let Some(nested) = nest(&[(OldNinja, 2), (Make43, 2), (Ninja, 2)], 0.2, 0) else { return };
         // A gate that has more than that.
         let mut busy = nested.shared.jobgate(&["run", "-j6", "--", "sh", "-c", "echo; read line; true"]);
         let mut busy =

@@ -35,6 +35,27 @@ fn one_tool_of_a_job_borrows_and_the_one_beside_it_pays() {
     });
 }
 
+/// A ninja without a number goes by the cpus; cargo takes one behind the name of what it is to do.
+#[test]
+fn who_may_have_one_job_runs_one() {
+    let scripts = [
+        ("$JOBGATE run -j1 -- ninja --quiet", 6),
+        ("$JOBGATE run --cap 1 -- ninja --quiet", 6),
+        ("$JOBGATE run -j1 -- make -s", 6),
+        ("ninja --quiet -j1", 6),
+        ("cd crate && $JOBGATE run -- cargo build --quiet --offline -j1", 0),
+        ("cd crate && $JOBGATE run -j1 -- cargo build --quiet --offline", 0),
+    ];
+    support::pool::at_once(&scripts, |&(script, count)| {
+        let Some(place) = Place::lay(&[SystemMake, Ninja], 6, 0.1) else { return };
+        std::fs::create_dir_all(place.path("crate/src")).unwrap();
+        std::fs::write(place.path("crate/src/lib.rs"), "").unwrap();
+        let manifest = "[package]\nname = \"one\"\nversion = \"0.0.0\"\nedition = \"2021\"\n";
+        std::fs::write(place.path("crate/Cargo.toml"), manifest).unwrap();
+        within(&place, &["-j4"], 1, script, count, 0.0);
+    });
+}
+
 /// However the environment was emptied, or who has adopted it.
 #[test]
 fn nobody_leaves_by_an_emptied_environment() {

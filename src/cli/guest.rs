@@ -139,13 +139,19 @@ fn run_alone(
     paid: Paid,
     original: &Original,
 ) -> ! {
-    if command.args != given.args {
-        command.args.insert(0, "-j1".into());
+    let mut variables: Vec<(&str, OsString)> = Vec::new();
+    match tool {
+        // Without a number it is serial anyway, and says nothing of a -j that its own makes would then find.
+        Tool::Make if command.args != given.args => command.args.insert(0, "-j1".into()),
+        Tool::Make | Tool::Other => {}
+        Tool::Ninja => command.args.insert(0, "-j1".into()),
+        // Its number stands behind the name of what it is to do.
+        Tool::Cargo => variables.push(("CARGO_BUILD_JOBS", "1".into())),
     }
     // What it starts finds the way to the pool by itself.
-    let flags = std::env::var_os("MAKEFLAGS").filter(|_| tool == Tool::Make);
-    let variables: Vec<_> =
-        flags.map(|flags| ("MAKEFLAGS", makeflags::strip(&flags).value)).into_iter().collect();
+    if let Some(flags) = std::env::var_os("MAKEFLAGS").filter(|_| tool == Tool::Make) {
+        variables.push(("MAKEFLAGS", makeflags::strip(&flags).value));
+    }
     let served = match paid {
         Paid::ByJob(jobs) => {
             let _ = jobs.map(|jobs| leave_open_for_good(jobs.into_fd()));
