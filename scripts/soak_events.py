@@ -14,7 +14,8 @@ from bench_kit import OPTIONS
 
 SIGNALS = {signal.SIGKILL: 8, signal.SIGTERM: 5, signal.SIGINT: 4, signal.SIGHUP: 3}
 BETWEEN = 0.35           # seconds between two events, on average
-SHORT, LONG = 0.05, 2.0  # of a standstill
+SHORT, LONG = 0.05, 2.0  # seconds of a standstill, ...
+LONG_SERVER = 1.2        # ... of the server's: it is to answer within 2
 LEAST = 3                # the lowest limit
 
 # Whom they are for, and how often; what isn't there is passed over.
@@ -74,14 +75,13 @@ def below(pid, children):
 class Tree:
     """The processes of one build, by their roles."""
 
-    def __init__(self, build):
+    def __init__(self, build, everybody, children):
         self.roles = {"group": [build.pid]}
-        everybody, children = processes()
         own = below(build.pid, children)
         # What serves from the background has no parent of the build's.
         for pid in children.get(os.getpid(), ()):
-            line = words(pid)
-            if pid != build.pid and build.name in line and {"env", "attach"} & set(line[1:2]):
+            line = words(pid) if pid != build.pid else ()
+            if build.name in line and {"env", "attach"} & set(line[1:2]):
                 own += below(pid, children)
         for pid in own:
             if pid in everybody:
@@ -92,14 +92,14 @@ class Tree:
         exe = program(process.pid)
         if process.name == "jg-witness":
             return "witness"
-        if exe == "jobgate":
+        if exe == OPTIONS.jobgate.name:
             return "background" if {"env", "attach"} & set(words(process.pid)[1:2]) else "run"
         if exe == ".jobgate":
             return "proxy"
         if exe == "soak_job":
             return "job"
         parent = everybody.get(process.parent)
-        if parent and program(parent.pid) == "jobgate":
+        if parent and program(parent.pid) == OPTIONS.jobgate.name:
             return "command"
         return "tool" if exe in ("make", "ninja", "cargo") else "shell"
 
@@ -111,7 +111,6 @@ class Events:
         self.soak, self.seed = soak, seed
         self.number, self.next = 0, 0.0
         self.standing = []       # (when it goes on, how)
-        self.server_stopped_until = 0.0
         self.killed, self.told = 0, []
 
     def pass_time(self, now):
@@ -136,8 +135,8 @@ class Events:
         self.standing = []
 
     def is_disturbed(self, now):
-        """Something was just made to stand still, or to end: it can't answer the gate."""
-        return bool(self.standing) or now < self.server_stopped_until
+        """Something stands still: it can't answer the gate."""
+        return bool(self.standing)
 
     # ---- One event each; what was done, in words
 
@@ -146,14 +145,12 @@ class Events:
         role = rng.choices(list(roles), list(roles.values()))[0]
         where, who = rng.random(), rng.random()
         living = list(self.soak.living.values())
-        for i in range(len(living)):
-            build = living[(int(where * len(living)) + i) % len(living)]
-            tree = Tree(build)
-            if role in tree.roles:
-                pids = sorted(tree.roles[role])
+        first = int(where * len(living))
+        everybody, children = processes()
+        for build in living[first:] + living[:first]:
+            pids = sorted(Tree(build, everybody, children).roles.get(role, ()))
+            if pids:
                 return build, role, pids[int(who * len(pids))]
-            if i >= 3:
-                return None
         return None
 
     def kill(self, rng, now):
@@ -185,6 +182,7 @@ class Events:
         if not picked:
             return None
         build, role, pid = picked
+        now = self.soak.now()
         if role not in ("job", "witness"):
             build.exempt = build.exempt or now
         self.send(role, pid, signal.SIGSTOP)
@@ -209,18 +207,16 @@ class Events:
         if not server:
             return None
         self.killed += 1
-        self.soak.gate.disturb(now + gap)
+        self.soak.gate.goes_away(gap, killed=server)
         os.kill(server, which)
-        self.soak.gate.restart_at(now + gap)
         return f"{which.name} to the server {server}" + (f", restarted after {gap} s" if self.soak.gate.is_service else "")
 
     def server_stop(self, rng, now):
-        seconds = rng.uniform(SHORT, LONG)
+        seconds = rng.uniform(SHORT, LONG_SERVER)
         server = self.soak.gate.server()
         if not server:
             return None
-        self.soak.gate.disturb(now + seconds)
-        self.server_stopped_until = now + seconds + 1
+        self.soak.gate.goes_away(seconds)
         os.kill(server, signal.SIGSTOP)
         self.standing.append((now + seconds, lambda: self.send("server", server, signal.SIGCONT)))
         return f"the server {server} stands still for {seconds:.2f} s"

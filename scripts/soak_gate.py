@@ -24,6 +24,7 @@ class Gate:
         ENVIRONMENT["JOBGATE_SOCKET"] = str(self.path)
         self.wanted, self.asked = None, 0.0
         self.disturbances = []   # (from, until): its server was killed, stopped or without its socket
+        self.away = []           # [from, until, the server that was killed]: seen not to be there
 
     def servers(self):
         """Those that run, by their command lines: whoever starts one, it becomes our child."""
@@ -53,7 +54,10 @@ class Gate:
         self.soak.expect(spawn([OPTIONS.jobgate, "set", f"jobs={self.wanted}"]))
 
     def saw(self, sample):
-        """It is in force."""
+        """It is there, with these settings."""
+        for absence in self.away:
+            if absence[1] is None and sample.asked > absence[0] and sample.view["pid"] != absence[2]:
+                absence[1] = sample.told
         if self.wanted == sample.view["jobs"] and sample.asked > self.asked:
             if self.wanted < self.soak.limit.now():
                 self.soak.limit.set(self.wanted, sample.told)
@@ -65,8 +69,15 @@ class Gate:
     def was_disturbed(self, start, end, around=2.0):
         return any(first < end + around and last > start - around for first, last in self.disturbances)
 
-    def restart_at(self, moment):
-        """Its clients see to that."""
+    def goes_away(self, seconds, killed=None):
+        """Its server is killed, or stopped, now; for so long, or as long as it takes on a busy machine."""
+        now = self.soak.now()
+        self.away.append([now, None, killed])
+        self.disturb(now + seconds)
+
+    def was_away(self, start, end, seconds):
+        """For so long at least, at some time between the two."""
+        return any(first < end and (last or end) > start and (last or end) - first > seconds for first, last, _ in self.away)
 
     def is_there(self, now):
         """A build may begin."""
@@ -144,8 +155,9 @@ class Service(Gate):
         if self.pid and self.is_there(now):
             os.kill(self.pid, signal.SIGHUP)
 
-    def restart_at(self, moment):
-        self.due = moment
+    def goes_away(self, seconds, killed=None):
+        super().goes_away(seconds, killed)
+        self.due = self.soak.now() + seconds
 
     def is_there(self, now):
         return not any(first <= now < last + 1 for first, last in self.disturbances[-5:])

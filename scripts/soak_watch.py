@@ -48,6 +48,7 @@ class Jobs:
     def read(self, now):
         """Takes in what has been stamped, and who has died."""
         # In this order: what is dead by now has stamped all that it ever will.
+        seen = list(self.running.values())
         dead = [self.by_fd[fd] for fd, _ in self.poller.poll(0)]
         over, self.fleeting = dead + self.fleeting, []
         *lines, self.rest = (self.rest + self.file.read()).split(b"\n")
@@ -63,7 +64,8 @@ class Jobs:
         for job in over:
             if job.end is None:
                 self.finish(job, job.alive, False)
-        for job in self.running.values():
+        # A job that has begun since may be dead as well: it is looked at the next time.
+        for job in seen:
             job.alive = now
 
     def begin(self, job):
