@@ -159,7 +159,9 @@ class Ledger:
     def check_bound(self, sample, view, clients, is_young):
         charge = sum(c["lease"] + max(c["allotment"], c["held"]) for c, _ in clients if not c["stopped"])
         overdue = sum(c["lease"] for c, _ in clients if c["overdue"])
-        counted = [c for c, build in clients if not c["stopped"] and not c["overdue"] and (not build or not build.exempt)]
+        # Who has just died may be there for the moment until its connection's end is read.
+        counted = [c for c, build in clients if not c["stopped"] and not c["overdue"]
+                   and (not build or not build.exempt) and os.path.exists(f"/proc/{c['pid']}")]
         out = sum(c["lease"] + c["held"] for c in counted)
         may = self.may(sample.told)
         if out > may + self.overdue:
