@@ -273,7 +273,7 @@ pub const SCENES: &[Scene] = &[
         "on demand",
         r#"exec 5<&0 0</dev/null
         LD_PRELOAD=$FAULTS "$JOBGATE" serve --on-demand --recovering --socket $JOBGATE_SOCKET 3<&5 5<&- & server=$!; exec 5<&-
-        "$JOBGATE" run -j2 -- $MAKE44 -s -j8; status=$?; "$JOBGATE" run -j2 -- true; wait $server; exit $status"#,
+        "$JOBGATE" run -j2 -- $MAKE44 -s -j8; status=$?; "$JOBGATE" run -j2 -- true 2>said; wait $server; exit $status"#,
         12,
     ),
 ];
