@@ -5,9 +5,11 @@
 mod support;
 
 use nix::sys::signal::{Signal, kill};
-use std::process::Child;
+use serde_json::{Value, json};
+use std::process::{Child, Command, Stdio};
 use support::Real::{Make441, SystemMake};
 use support::build::Build;
+use support::raw::{Raw, one};
 use support::shared::Shared;
 use support::{finish_child, jobs};
 
@@ -161,4 +163,36 @@ fn a_program_that_was_deleted_still_brings_its_server_back() {
     end_well(vec![build], 0);
     let seen = jobs(&shared.log());
     assert_eq!((seen.count, seen.peak), (30, 3), "{seen:?}");
+}
+
+#[test]
+fn who_comes_back_before_the_run_around_it_borrows_as_before() {
+    let shared = Shared::new();
+    let dead = shared.serve(&["--jobs", "4"]);
+    kill(dead.pid(), Signal::SIGKILL).unwrap();
+    drop(dead);
+    let _server = shared.serve(&["--jobs", "4"]);
+    // What we start is in our jobs; we are the run around them.
+    let jobs = [(), ()].map(|()| Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat"));
+    let come = |fields: Value| {
+        let mut raw = Raw::connect(&shared.socket);
+        raw.enter(&fields);
+        raw
+    };
+    let _waits = come(json!({"label": "waits", "lease": one(), "lender": jobs[0].id()}));
+    let claim = json!({"borrowed": true, "allotment": 1});
+    let _inside = come(json!({"label": "inside", "lease": one(), "lender": jobs[1].id(), "claim": claim}));
+    let _around = come(json!({"label": "around", "lease": one(), "claim": {"lease": 1, "allotment": 0}}));
+    let status = shared.await_status(|status| status["gate"]["state"] != "recovering");
+    let clients = status["clients"].as_array().expect("clients");
+    let paid: Vec<_> = clients.iter().map(|client| (&client["lease"], &client["borrowed"])).collect();
+    assert_eq!(
+        paid,
+        [(&json!(0), &json!(true)), (&json!(0), &json!(true)), (&json!(1), &json!(false))],
+        "{status}"
+    );
+    for mut job in jobs {
+        drop(job.stdin.take());
+        job.wait().expect("our child");
+    }
 }

@@ -115,6 +115,18 @@ impl Ledger {
         }
     }
 
+    /// Where a client was started that came before those around it is known by now: in a job that lends, or in none.
+    pub fn place(&mut self, id: ClientId, loan: Option<Loan>) {
+        let is_taken = self.is_lent(loan);
+        // Who gathers several doesn't borrow.
+        let gathers = |account: &Account| account.wait.as_ref().is_some_and(|wait| wait.min > 1);
+        let Some(account) = self.find(id).filter(|account| !gathers(account)) else { return };
+        account.terms.loan = loan;
+        if loan.is_none() || is_taken {
+            self.end_loan(id);
+        }
+    }
+
     /// For `gap` nobody was told anything, nor could say anything: it counts as no time.
     pub fn stand_still(&mut self, gap: Duration) {
         for account in &mut self.accounts {

@@ -3,7 +3,7 @@
 //! Doesn't know endpoints, sockets or kernel files: it is told how its clients stand and what the pressure counters say,
 //! and answers with allotments and leases. A run's own gate has one client, a shared one many.
 
-use super::account::{Account, Claim, ClientId, Door, Report, Terms};
+use super::account::{Account, Claim, ClientId, Door, Loan, Report, Terms};
 use super::gate::{Gate, Hold, Thresholds};
 use super::ledger::{Change, Ledger};
 use super::limit::Limit;
@@ -53,6 +53,8 @@ pub enum Input {
     Continued(ClientId),
     /// The job that a client borrows its lease from is over.
     LoanOver(ClientId),
+    /// Where a client was started that came before those around it is known by now: in a job that lends, or in none.
+    Placed(ClientId, Option<Loan>),
     /// Other settings from here on.
     Settings(Settings),
     /// The pressure counters, read now.
@@ -164,6 +166,7 @@ impl Regulator {
             Input::Stopped(id) => self.ledger.stop(id, true),
             Input::Continued(id) => self.ledger.stop(id, false),
             Input::LoanOver(id) => self.ledger.end_loan(id),
+            Input::Placed(id, loan) => self.ledger.place(id, loan),
             Input::Settings(settings) => self.set(now, settings),
             Input::Sample(totals) => self.judge(now, totals),
             Input::Blind => {

@@ -5,7 +5,7 @@
 
 use super::Server;
 use super::conn::Conn;
-use crate::policy::account::{Account, ClientId, Loan};
+use crate::policy::account::{Account, ClientId, Door, Loan, Terms};
 use crate::policy::regulator::Input;
 use crate::policy::time::Moment;
 use crate::proto::ancestry::{Ancestor, job_root};
@@ -81,6 +81,33 @@ impl Server {
         };
         let is_at = |conn: &&Conn| conn.anchors.iter().any(|at| at.pid == job.anchor && is_there(at));
         conns().filter(is_at).any(pays).then_some(Loan(job.root.0 as u64, job.root.1))
+    }
+
+    /// Whether a client comes while the clients of a gate that died come back in any order, and the one in whose job it is may
+    /// not be there yet. Until all are, its word that it borrows counts.
+    pub(super) fn came_early(&self, hello: &Hello, terms: &mut Terms, id: ClientId) -> bool {
+        let is_early = terms.loan.is_none() && self.regulator.door() == Door::Recovering;
+        if is_early && hello.claim.is_some_and(|claim| claim.borrowed) {
+            terms.loan = Some(Loan(0, id));
+        }
+        is_early
+    }
+
+    /// All have come back: the jobs in which those are who came early are known.
+    pub(super) fn place_early(&mut self, now: Moment) {
+        if self.early.is_empty() || self.regulator.door() == Door::Recovering {
+            return;
+        }
+        for id in std::mem::take(&mut self.early) {
+            let Some(&token) = self.clients.get(&id) else { continue };
+            let Some(conn) = self.conns.get(&token) else { continue };
+            let loan = self.job_around(&conn.hello, conn.peer);
+            self.note(now, Input::Placed(id, loan));
+            if let Some(conn) = self.conns.get_mut(&token) {
+                conn.is_guest = loan.is_some();
+            }
+        }
+        self.apply_settings(now);
     }
 
     /// Whether a client whose process can't be seen may be believed that it runs inside a paid job: its user's others of

@@ -38,12 +38,13 @@ impl Server {
         if let Err(why) = self.admit(token, hello, peer) {
             return self.refuse(token, Reply::Refused { why, request: false }, now);
         }
-        let terms = match self.terms(hello, peer) {
+        let mut terms = match self.terms(hello, peer) {
             Ok(terms) => terms,
             Err(why) => return self.refuse(token, Reply::Refused { why, request: true }, now),
         };
         let id = self.next_id;
         self.next_id += 1;
+        let is_early = !hello.asks_only && self.came_early(hello, &mut terms, id);
         let notices = self.notices(hello, peer.uid);
         let jobs = self.regulator.settings().jobs;
         if matches!(self.kind, Kind::OnDemand { .. }) && self.rulers.rules(peer.uid) {
@@ -62,6 +63,7 @@ impl Server {
         self.send(token, &welcome);
         if !hello.asks_only {
             self.clients.insert(id, token);
+            self.early.extend(is_early.then_some(id));
             self.join(id, terms, hello.claim.map(Claim::from), now);
             self.tell_what_was_set(token);
         }
@@ -227,6 +229,8 @@ fn kept(hello: &Hello) -> Hello {
     let hold = hold.clone().filter(|hold| ["all", "starts"].contains(&hold.as_str()));
     Hello {
         pid: hello.pid,
+        lender: hello.lender,
+        inside: hello.inside,
         label: clean(&hello.label),
         style: clean(&hello.style).chars().take(LONGEST_STYLE).collect(),
         wishes: WishesSaid { jobs: *jobs, max, hold, heartbeat_s: *heartbeat_s },

@@ -142,6 +142,8 @@ pub struct Server {
     /// When the jobs that lend were last looked at, and whether a client has left since.
     loans_seen: Moment,
     has_left: bool,
+    /// Who came while the gate recovered, and before the client in whose job it is, if there is one.
+    early: Vec<ClientId>,
     /// Since when nobody is connected.
     empty: Option<Moment>,
     /// When the watchdog is to be told again.
@@ -205,6 +207,7 @@ impl Server {
             cpus_seen: now,
             loans_seen: now,
             has_left: false,
+            early: Vec::new(),
             empty: Some(now),
             alive: watchdog.map(|interval| (interval, now + interval)),
         };
@@ -303,8 +306,10 @@ impl Server {
     fn settle(&mut self, now: Moment) {
         loop {
             if self.regulator.deadline().is_some_and(|when| when <= now) {
-                self.regulator.handle(now, Input::Time);
-            } else if self.noted {
+                self.note(now, Input::Time);
+                self.place_early(now);
+            }
+            if self.noted {
                 self.regulator.settle(now);
             }
             self.noted = false;

@@ -132,6 +132,48 @@ fn who_comes_back_late_to_a_job_that_lends_to_another_pays_for_itself() {
 }
 
 #[test]
+fn who_came_early_borrows_from_the_job_that_it_turns_out_to_be_in() {
+    // Its word, the job, whether another borrows from that: what it pays for itself then.
+    let rows =
+        [(true, true, false, 0), (true, true, true, 1), (true, false, false, 1), (false, true, false, 0)];
+    for (borrows, is_inside, is_taken, pays) in rows {
+        let mut desk = Desk::new(0, Door::Recovering);
+        let inside = Some(Loan(7, 7));
+        if is_taken {
+            desk.ledger.join(
+                at(0),
+                1,
+                Terms { loan: inside, ..terms() },
+                Some(Claim { borrowed: true, ..Claim::default() }),
+            );
+        }
+        let loan = borrows.then_some(Loan(0, 2));
+        let claim = borrows.then_some(Claim { borrowed: true, ..Claim::default() });
+        desk.ledger.join(at(0), 2, Terms { loan, ..terms() }, claim);
+        desk.settle(0);
+        assert_eq!(desk.lease(2), 0, "believed so far");
+        desk.ledger.place(2, inside.filter(|_| is_inside));
+        desk.settle(1);
+        let account = desk.ledger.accounts().last().unwrap();
+        assert_eq!(
+            (desk.lease(2), account.is_borrowing()),
+            (pays, pays == 0 && borrows),
+            "{borrows} {is_inside} {is_taken}"
+        );
+    }
+    // Who waits for its first token, and who gathers several.
+    for min in [1, 2] {
+        let mut desk = Desk::new(1, Door::Open);
+        desk.join(0, 1, terms());
+        desk.settle(0);
+        desk.join(1, 2, Terms { lease: Lease::Wait { min, max: 2 }, ..terms() });
+        desk.ledger.place(2, Some(Loan(7, 7)));
+        desk.settle(1);
+        assert_eq!(desk.ledger.accounts()[1].is_borrowing(), min == 1, "{min}");
+    }
+}
+
+#[test]
 fn one_alone_lacks_nothing_that_others_have() {
     let mut desk = Desk::new(2, Door::Open);
     desk.join(0, 1, terms());
