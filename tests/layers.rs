@@ -20,7 +20,7 @@ const WALLS: [(&str, &[&str]); 16] = [
     ("clap::", &["cli"]),
     ("log::", &["sys", "server", "proxy", "cli"]),
     ("Instant", &["sys"]),
-    ("SystemTime", &[]),
+    ("SystemTime", &["sys"]),
     ("thread::", &["sys"]),
     ("std::fs", &["sys"]),
     ("std::env", &["sys", "cli"]),

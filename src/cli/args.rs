@@ -97,6 +97,9 @@ pub struct RunArgs {
     /// Warn, start nothing new, or end the build while less than that is free in a directory (bitbake's BB_DISKMON_DIRS)
     #[arg(long, value_name = "WARN|STOPTASKS|HALT,DIR,MINSPACE[,MININODES]")]
     pub diskmon: Vec<String>,
+    /// Write there what happens in the gate: JSON lines, a header first; an older journal is overwritten
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
     /// A gate of its own, shared with nobody
     #[arg(long)]
     pub private: bool,
@@ -221,6 +224,9 @@ of their own. Under systemd it takes the socket that it is given and tells when 
 pub struct ServeArgs {
     #[command(flatten)]
     pub gate: GateArgs,
+    /// Write what happens into files there: the last 8 are kept, of 16 MiB each
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
     /// The configuration [default: /etc/jobgate.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -6,7 +6,7 @@ use super::args::{GateArgs, RunArgs};
 use super::gate::{self, NoGate};
 use super::guest::{self, Guest};
 use super::launch::{self, Unserved, Written};
-use super::settings::{GateWishes, Wishes};
+use super::settings::{GateWishes, Wishes, typed};
 use super::style::{self, Choice};
 use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
@@ -17,19 +17,25 @@ use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::policy::time::Moment;
 use crate::proto::argv::{self, NumberOption, Stripped, Tool};
 use crate::proto::makeflags;
+use crate::proto::recorder::Who;
 use crate::proto::tree::Tree;
 use crate::proto::values::MOST_JOBS;
 use crate::proto::wire::{HELD, Hello, LeaseAsked};
 use crate::proxy::disks::Disks;
 use crate::proxy::front::Front;
+use crate::proxy::journal::Journal;
+use crate::proxy::link::Link;
+use crate::proxy::own::OwnGate;
 use crate::proxy::signals::SignalDesk;
-use crate::proxy::source::{OwnGate, Source};
+use crate::proxy::source::Source;
 use crate::proxy::upstream::Upstream;
+use crate::server::settings::{Layer, entry, resolve};
 use crate::sys::child::CommandLine;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Original;
 use crate::sys::proc::{PressureFiles, usable_cpus};
 use crate::sys::say::say;
+use crate::sys::scribe::Scribe;
 use crate::sys::{shims, tools};
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -46,8 +52,17 @@ pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
     let mut wishes = Wishes::read(&args, |name| std::env::var_os(name))?;
     check_pressure(&args.gate, &mut wishes.gate)?;
     wishes.gate.warnings.iter().for_each(|warning| say(warning));
-    let plan = Plan::new(&args, &given, wishes);
+    let journal = args.journal.as_deref().map(Scribe::into_file).transpose();
+    let journal = journal.map_err(|why| Failure(format!("--journal {why}")))?;
+    let mut plan = Plan::new(&args, &given, wishes);
+    plan.journal = journal;
     if plan.joins_what_is_around {
+        if let Some(file) = &args.journal {
+            let file = file.display();
+            say(&format!(
+                "{file} stays empty: the command joins the jobserver around it, which keeps no journal"
+            ));
+        }
         // The endpoint that we were started below is the tool's, too: nobody need stand between.
         if plan.shape.tool == Tool::Other {
             launch::become_command(&given, &[], original);
@@ -63,7 +78,7 @@ pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
             None
         }
     };
-    launch::end(plan.start(source, original), &given, original)
+    launch::end(plan.start(&args, source, original), &given, original)
 }
 
 /// A tool outside of every tree: a run of its own where a gate runs, and else what it would be without us.
@@ -73,7 +88,9 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
     }
     let (command, cap) = guest.stripped();
     let args = RunArgs::default();
-    let plan = Plan {
+    let mut plan = Plan {
+        journal: None,
+        said: Layer::new(),
         shape: Shape { tool: guest.tool, choice: guest.choice(), cap, number: guest.number() },
         command,
         wishes: Wishes::default(),
@@ -88,7 +105,7 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
     };
     match plan.find_gate(&args) {
         Ok(Found::Shared(source)) => {
-            launch::end_for_good(plan.start(Some(*source), original), &guest.given, original)
+            launch::end_for_good(plan.start(&args, Some(*source), original), &guest.given, original)
         }
         // What it is inside of holds a token for it, and nobody could give it another.
         Ok(Found::None(_)) | Err(_) if around::is_held() => guest::join_alone(&guest, original),
@@ -125,6 +142,10 @@ enum Found {
 /// What is to be run, and how.
 struct Plan {
     wishes: Wishes,
+    /// What is written of it, and into which file.
+    journal: Option<Scribe>,
+    /// What was typed.
+    said: Layer,
     shape: Shape,
     /// Without the arguments that leave the pool.
     command: CommandLine,
@@ -164,6 +185,8 @@ impl Plan {
         let shims = if args.no_shims { Err(None) } else { super::shim::folder() };
         let shims = shims.inspect_err(|why| why.iter().for_each(|why| say(why))).ok();
         Plan {
+            journal: None,
+            said: typed(&args.gate, &wishes.gate),
             shape: Shape { tool, choice, cap, number: NumberOption::dash_j() },
             command: CommandLine { args: left, file: real_file(tool, &given.program), ..given.clone() },
             may_start: true,
@@ -179,7 +202,7 @@ impl Plan {
     }
 
     /// Where tokens come from: the shared gate, or one of our own.
-    fn find_gate(&self, args: &RunArgs) -> Result<Found, Failure> {
+    fn find_gate(&mut self, args: &RunArgs) -> Result<Found, Failure> {
         let is_private = args.private || args.gate.proc.is_some() || self.around.is_private();
         if is_private {
             return Ok(Found::None(None));
@@ -189,6 +212,7 @@ impl Plan {
         let found = gate::connect(named.as_deref(), self.may_start, hello, self.shape.patience());
         let ready = found.and_then(|mut link| {
             link.notices().iter().for_each(|notice| say(notice));
+            self.ask_journal(&mut link);
             if let LeaseAsked::Wait { .. } = self.lease() {
                 return gate::await_lease(link, || false);
             }
@@ -202,6 +226,31 @@ impl Plan {
             Err(NoGate::Failure(failure)) => Err(failure),
             Err(NoGate::Absent(why)) => Ok(Found::None(Some(why))),
         }
+    }
+
+    /// The shared gate tells what happens there, from before the wait for the lease on.
+    fn ask_journal(&mut self, link: &mut Link) {
+        if self.journal.is_some() && !link.tells_journals() {
+            let at = link.socket().display();
+            say(&format!("there is no journal: the gate at {at} is of an older jobgate, which keeps none"));
+            self.journal = None;
+        } else if self.journal.is_some()
+            && let Err(error) = link.ask_journal()
+        {
+            log::info!("the gate is gone: {error}"); // as will be found
+        }
+    }
+
+    fn keep_journal(&mut self, args: &RunArgs, source: &mut Source, now: Moment) {
+        let (Some(file), Some(scribe)) = (args.journal.clone(), self.journal.take()) else { return };
+        let settings = self.own_settings();
+        let mut said = resolve(settings.cpus, &[&self.said]).1;
+        if self.shape.cap == Some(settings.jobs) {
+            said.insert("jobs".to_owned(), entry(settings.jobs.to_string(), "--cap, or -j of the command"));
+        }
+        let Hello { label, style, .. } = self.hello(args);
+        let who = Who { pid: std::process::id() as i32, label, style };
+        source.keep_journal(Journal::new(scribe, file, said, who, &self.proc_root, now), now);
     }
 
     fn lease(&self) -> LeaseAsked {
@@ -265,8 +314,17 @@ impl Plan {
     }
 
     /// As the tool can be served.
-    fn start(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
-        if self.shape.choice.joins { self.serve(source, original) } else { self.hold(source, original) }
+    fn start(
+        &mut self,
+        args: &RunArgs,
+        source: Option<Source>,
+        original: &Original,
+    ) -> Result<ExitStatus, Unserved> {
+        if self.shape.choice.joins {
+            self.serve(args, source, original)
+        } else {
+            self.hold(args, source, original)
+        }
     }
 
     /// What is named here is the gate of all that runs below; and their shims come first.
@@ -277,7 +335,12 @@ impl Plan {
     }
 
     /// Puts the endpoint together, starts the command and serves it.
-    fn serve(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
+    fn serve(
+        &mut self,
+        args: &RunArgs,
+        source: Option<Source>,
+        original: &Original,
+    ) -> Result<ExitStatus, Unserved> {
         let clock = Clock::start();
         // What the jobserver above has to be asked for can't be had from the shared gate alone.
         let is_private = source.is_none() || self.around.is_foreign();
@@ -286,6 +349,7 @@ impl Plan {
             source.go_through(Upstream::new(foreign, self.shape.patience()));
         }
         self.watch_disks(&mut source, clock.now());
+        self.keep_journal(args, &mut source, clock.now());
         let jobs =
             self.own_settings().jobs.max(source.jobs_of_others()).min(self.shape.cap.unwrap_or(MOST_JOBS));
         let tree = Tree {
@@ -300,7 +364,12 @@ impl Plan {
     }
 
     /// A tool that knows no jobserver: as many jobs as tokens are held for it until it ends.
-    fn hold(&self, source: Option<Source>, original: &Original) -> Result<ExitStatus, Unserved> {
+    fn hold(
+        &mut self,
+        args: &RunArgs,
+        source: Option<Source>,
+        original: &Original,
+    ) -> Result<ExitStatus, Unserved> {
         let clock = Clock::start();
         let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
         let tokens = source.as_ref().map_or(self.own_settings().jobs, |source| source.granted().tokens);
@@ -309,6 +378,7 @@ impl Plan {
         let is_alone = source.as_ref().is_none_or(is_bounded);
         let mut source = source.unwrap_or_else(|| Source::own(self.own_gate(), clock.now()));
         self.watch_disks(&mut source, clock.now());
+        self.keep_journal(args, &mut source, clock.now());
         let mut command = self.command.clone();
         command.args.splice(0..0, self.shape.number.fill(tokens.max(1)));
         let mut variables = self.variables();
@@ -357,7 +427,8 @@ fn says_nothing(args: &RunArgs) -> bool {
     let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait];
     let own = [&args.style, &args.weight];
     let none = texts.iter().chain(&own).all(|text| text.is_none());
-    none && proc.is_none() && args.diskmon.is_empty() && !args.private && args.socket.is_none()
+    let is_silent = args.journal.is_none() && args.diskmon.is_empty();
+    none && proc.is_none() && is_silent && !args.private && args.socket.is_none()
 }
 
 /// Sees that the pressure that is watched can be read. Where the kernel has none nothing is watched, and it is said once; a

@@ -2,8 +2,8 @@
 //!
 //! Doesn't know what is served.
 
-use super::args::{GateArgs, ServeArgs};
-use super::settings::GateWishes;
+use super::args::ServeArgs;
+use super::settings::{GateWishes, typed};
 use super::{Failure, gate};
 use crate::policy::gate::Threshold;
 use crate::policy::pressure::Resource;
@@ -13,6 +13,7 @@ use crate::server::settings::{Layer, entry};
 use crate::server::{Base, Kind, Server};
 use crate::sys::on_demand;
 use crate::sys::say::say;
+use crate::sys::scribe::Scribe;
 use crate::sys::service::{self, Systemd};
 use crate::sys::{descriptor, files, socket, users};
 use std::os::unix::net::UnixListener;
@@ -42,6 +43,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let file = args.config.clone();
     let reload = Box::new(move || read_base(file.as_deref(), &typed));
     let base = reload()?;
+    let journal = args.journal.as_deref().map(Scribe::into_folder).transpose();
+    let journal = journal.map_err(|why| Failure(format!("--journal {why}")))?;
     let given = service::inherited_listener().map_err(|error| Failure(error.to_string()))?;
     let unbinds = given.is_none();
     let (listener, socket, recovering) = match given {
@@ -55,7 +58,11 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let kind = Kind::Service { base, reload, unbinds, recovering, systemd };
     let name = if unbinds { Name::of(&socket) } else { Name::none() };
     let server = Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
-    let server = server.and_then(|server| {
+    let server = server.and_then(|mut server| {
+        if let (Some(folder), Some(scribe)) = (&args.journal, journal) {
+            let kept = server.keep_journal(folder.clone(), scribe);
+            kept.map_err(|error| failed(&format!("--journal {}", folder.display()), error))?;
+        }
         let Some(number) = args.ready_fd else { return Ok(server) };
         let ready = descriptor::own_inherited(number).and_then(|fd| descriptor::write_line(fd, "ready"));
         ready.map(|()| server).map_err(|error| failed(&format!("--ready-fd {number}"), error))
@@ -105,28 +112,6 @@ fn listen(named: Option<PathBuf>, base: &Base) -> Result<(UnixListener, PathBuf,
     let listener = socket::bind(&path, socket::mode_for(&path, is_open)).map_err(failed)?;
     drop(lock);
     Ok((listener, path, died))
-}
-
-/// What was typed, by name.
-fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
-    let mut layer = Layer::new();
-    let mut note = |key: &str, value: Option<String>, option: &str| {
-        if let Some(value) = value {
-            layer.insert(key.to_owned(), entry(value, option));
-        }
-    };
-    note("jobs", args.jobs.clone(), "-j");
-    for resource in Resource::ALL {
-        let max = wishes.thresholds.get(resource).map(|max| max.us_per_second().to_string());
-        let word = resource.name();
-        let name = format!("--max-{word} or BB_PRESSURE_MAX_{}", word.to_uppercase());
-        note(&format!("max-{word}"), max, &name);
-    }
-    note("hold", args.hold.clone(), "--hold");
-    let beat = wishes.heartbeat.map(|beat| beat.as_secs_f64().to_string());
-    note("heartbeat", beat, "--heartbeat or BB_HEARTBEAT_EVENT");
-    note("max-wait", wishes.max_wait.map(|wait| wait.as_secs_f64().to_string()), "--max-wait");
-    layer
 }
 
 /// The file, if there is one, and above it what was typed. The error names file and line.

@@ -10,6 +10,7 @@ use crate::proto::diskmon::Monitor;
 use crate::proto::status::hold_name;
 use crate::proto::values;
 use crate::proto::wire::WishesSaid;
+use crate::server::settings::{Layer, entry};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -160,6 +161,28 @@ fn read_heartbeat(
             None
         }
     }
+}
+
+/// What was typed of a gate, by name, with where it was.
+pub fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
+    let mut layer = Layer::new();
+    let mut note = |key: &str, value: Option<String>, option: &str| {
+        if let Some(value) = value {
+            layer.insert(key.to_owned(), entry(value, option));
+        }
+    };
+    note("jobs", args.jobs.clone(), "-j");
+    for resource in Resource::ALL {
+        let max = wishes.thresholds.get(resource).map(|max| max.us_per_second().to_string());
+        let word = resource.name();
+        let name = format!("--max-{word} or BB_PRESSURE_MAX_{}", word.to_uppercase());
+        note(&format!("max-{word}"), max, &name);
+    }
+    note("hold", args.hold.clone(), "--hold");
+    let beat = wishes.heartbeat.map(|beat| beat.as_secs_f64().to_string());
+    note("heartbeat", beat, "--heartbeat or BB_HEARTBEAT_EVENT");
+    note("max-wait", wishes.max_wait.map(|wait| wait.as_secs_f64().to_string()), "--max-wait");
+    layer
 }
 
 #[cfg(test)]

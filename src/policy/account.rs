@@ -446,6 +446,14 @@ impl Account {
         self.wait.is_some() || (self.hunger == Hunger::Hungry && self.held >= self.allotment())
     }
 
+    /// How many tokens it is known to need beside its lease; `None`: all that it can get.
+    pub fn needs(&self) -> Option<u32> {
+        match self.hunger {
+            Hunger::Hungry => None,
+            Hunger::Slack { need, .. } => Some(need),
+        }
+    }
+
     /// Since when it waits for its lease.
     pub fn waits_since(&self) -> Option<Moment> {
         self.wait.as_ref().map(|wait| wait.since)

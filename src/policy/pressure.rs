@@ -98,6 +98,11 @@ impl Pressure {
         self.samples.push_back((now, totals));
     }
 
+    /// The samples that the next rates are made of, the oldest first.
+    pub fn samples(&self) -> impl DoubleEndedIterator<Item = (Moment, Totals)> {
+        self.samples.iter().copied()
+    }
+
     /// The rates as of the last sample.
     pub fn rates(&self) -> Rates {
         self.rates

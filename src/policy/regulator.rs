@@ -83,6 +83,8 @@ pub struct Regulator {
     beat: Ticker,
     tick: Ticker,
     ticking: bool,
+    /// Beats and samples go on though nothing is watched.
+    recorded: bool,
     wants_sample: bool,
     /// When a sample was last asked for.
     sampled: Moment,
@@ -117,6 +119,7 @@ impl Regulator {
             beat: Ticker::new(settings.heartbeat, now),
             tick: Ticker::new(ticker::tick(settings.heartbeat), now),
             ticking: false,
+            recorded: false,
             sampled: now,
             recovering: None,
             told: now,
@@ -132,6 +135,25 @@ impl Regulator {
     /// Sets the most tokens that one user may have: by uid, and for all not named.
     pub fn set_quota(&mut self, of_users: Vec<(u32, u32)>, of_others: Option<u32>) {
         self.ledger.set_quota(of_users, of_others);
+    }
+
+    /// Whether beats and samples go on though nothing is watched, because somebody writes them down. Nothing else depends on it.
+    pub fn record(&mut self, now: Moment, recorded: bool) {
+        let was_beating = self.is_beating();
+        self.recorded = recorded;
+        self.resume_beating(now, was_beating);
+    }
+
+    fn is_beating(&self) -> bool {
+        self.gate.is_watching() || self.recorded
+    }
+
+    fn resume_beating(&mut self, now: Moment, was_beating: bool) {
+        if self.is_beating() && !was_beating {
+            self.beat.resume(now);
+            self.tick.resume(now);
+            (self.wants_sample, self.sampled) = (true, now);
+        }
     }
 
     /// Feed: something happened at `now`.
@@ -186,11 +208,11 @@ impl Regulator {
 
     /// When `Input::Time` is due; `None`: never, nothing depends on time.
     ///
-    /// Nothing is watched: no beats. Watched: every beat; and every tick while a token is held or the gate is held. While
+    /// Nothing is watched nor recorded: no beats. Else: every beat; and every tick while a token is held or the gate is held. While
     /// somebody waits for a lease: every second, so that a standstill is seen as one.
     pub fn deadline(&self) -> Option<Moment> {
-        let beat = self.gate.is_watching().then(|| self.beat.next());
-        let tick = (self.gate.is_watching() && self.ticking).then(|| self.tick.next());
+        let beat = self.is_beating().then(|| self.beat.next());
+        let tick = (self.is_beating() && self.ticking).then(|| self.tick.next());
         let look = self.ledger.is_waited_for().then(|| self.told + LOOK);
         let recovered = self.recovering.map(|recovery| recovery.until);
         [beat, tick, look, recovered, self.ledger.deadline(self.door())].into_iter().flatten().min()
@@ -214,6 +236,11 @@ impl Regulator {
     /// The pressure.
     pub fn rates(&self) -> Rates {
         self.pressure.rates()
+    }
+
+    /// The samples that the pressure is made of, the oldest first, as they were taken in.
+    pub fn samples(&self) -> impl DoubleEndedIterator<Item = (Moment, Totals)> {
+        self.pressure.samples()
     }
 
     /// Beats so far, and those that came too late to fire.
@@ -263,14 +290,14 @@ impl Regulator {
         let tick = self.ticking && self.tick.due(now);
         // Beat and tick may fall close together; the counters must not be read that fast.
         let is_soon = now.since(self.sampled) < ticker::SHORTEST_INTERVAL;
-        if (beat || tick) && !is_soon && self.gate.is_watching() {
+        if (beat || tick) && !is_soon && self.is_beating() {
             self.wants_sample = true;
             self.sampled = now;
         }
     }
 
     fn set(&mut self, now: Moment, settings: Settings) {
-        let was_watching = self.gate.is_watching();
+        let (was_watching, was_beating) = (self.gate.is_watching(), self.is_beating());
         self.settings = settings;
         self.limit.set_ceiling(settings.jobs);
         self.gate.set(settings.thresholds);
@@ -281,6 +308,7 @@ impl Regulator {
             self.wants_sample = true;
             self.sampled = now;
         }
+        self.resume_beating(now, was_beating);
     }
 
     fn judge(&mut self, now: Moment, totals: Totals) {
@@ -401,6 +429,34 @@ mod tests {
                 assert!(!recovers || regulator.deadline().is_some_and(|when| when > at(ms)));
             }
         }
+    }
+
+    #[test]
+    fn a_record_needs_beats_where_nothing_is_watched_and_changes_no_verdict() {
+        let at = |ms| Moment::at(Duration::from_millis(ms));
+        let mut regulator = with_jobs(4);
+        regulator.settle(at(0));
+        assert_eq!(regulator.deadline(), None);
+        regulator.record(at(60_000), true);
+        assert_eq!((regulator.poll(), regulator.deadline()), (Some(Action::Sample), Some(at(61_000))));
+        for (second, total) in [(0, 0), (1, 900_000), (2, 1_800_000)] {
+            let totals = Totals::from_fn(|_| Some(total));
+            regulator.handle(at(60_000 + second * 1000), Input::Time);
+            regulator.handle(at(60_000 + second * 1000), Input::Sample(totals));
+        }
+        assert_eq!((regulator.beats(), regulator.door()), ((2, 0), Door::Open));
+        assert_eq!(regulator.samples().count(), 2);
+        // From here on it is judged as if nothing had been seen before.
+        let mut thresholds = Thresholds::default();
+        thresholds.set(super::super::pressure::Resource::Cpu, super::super::gate::Threshold::new(5.0).ok());
+        regulator.handle(at(62_001), Input::Settings(Settings { thresholds, ..*regulator.settings() }));
+        assert_eq!((regulator.door(), regulator.samples().count()), (Door::Open, 0));
+        regulator.handle(
+            at(62_002),
+            Input::Settings(Settings { thresholds: Thresholds::default(), ..*regulator.settings() }),
+        );
+        regulator.record(at(62_003), false);
+        assert_eq!(regulator.deadline(), None);
     }
 
     #[test]

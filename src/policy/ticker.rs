@@ -59,6 +59,13 @@ impl Ticker {
         }
     }
 
+    /// Somebody waits for it again: what nobody waited for isn't missed.
+    pub fn resume(&mut self, now: Moment) {
+        if self.next <= now {
+            self.next = now + self.interval;
+        }
+    }
+
     /// The time between two firings.
     pub fn interval(&self) -> Duration {
         self.interval
@@ -120,6 +127,16 @@ mod tests {
         assert!(!beat.due(at(3601)));
         assert_eq!(beat.next(), at(4600));
         assert_eq!((beat.fired(), beat.missed()), (1, 2));
+    }
+
+    #[test]
+    fn what_nobody_waited_for_is_not_missed() {
+        let mut beat = Ticker::new(Duration::from_secs(1), at(0));
+        beat.resume(at(600));
+        assert_eq!(beat.next(), at(1000), "it keeps its phase");
+        beat.resume(at(60_500));
+        assert!(!beat.due(at(61_000)) && beat.due(at(61_500)));
+        assert_eq!((beat.fired(), beat.missed()), (1, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::view::{BeatView, ClientView, GateView, PressureView, ReasonView, View};
 use crate::policy::account::{Account, ClientId, Door};
 use crate::policy::endpoint::Oddities;
-use crate::policy::gate::{Hold, Threshold};
+use crate::policy::gate::{Hold, Reason, Threshold};
 use crate::policy::pressure::Resource;
 use crate::policy::regulator::Regulator;
 use crate::policy::time::Moment;
@@ -19,16 +19,8 @@ pub fn view(regulator: &Regulator, now: Moment) -> View {
         let max = gate.thresholds().get(resource).map(Threshold::us_per_second);
         (resource.name().to_owned(), PressureView { rate: regulator.rates().get(resource), max })
     };
-    let reasons = gate.reasons().iter().map(|reason| ReasonView {
-        resource: reason.resource.name().to_owned(),
-        rate: reason.rate,
-        max: reason.max,
-    });
-    let state = match regulator.door() {
-        Door::Open => "open",
-        Door::StartsHeld | Door::Held => "held",
-        Door::Recovering => "recovering",
-    };
+    let reasons = gate.reasons().iter().map(ReasonView::from);
+    let state = state_name(regulator.door());
     let (beats, missed) = regulator.beats();
     View {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,6 +59,21 @@ fn client(account: &Account, now: Moment) -> ClientView {
         weight: terms.weight,
         age_s: now.since(account.joined()).as_secs_f64(),
         ..ClientView::default()
+    }
+}
+
+impl From<&Reason> for ReasonView {
+    fn from(reason: &Reason) -> ReasonView {
+        ReasonView { resource: reason.resource.name().to_owned(), rate: reason.rate, max: reason.max }
+    }
+}
+
+/// The word for what may be issued.
+pub fn state_name(door: Door) -> &'static str {
+    match door {
+        Door::Open => "open",
+        Door::StartsHeld | Door::Held => "held",
+        Door::Recovering => "recovering",
     }
 }
 

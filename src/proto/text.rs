@@ -49,6 +49,22 @@ pub fn python_float(text: &str) -> Option<f64> {
     if lone_underscore { None } else { text.replace('_', "").parse().ok() }
 }
 
+/// Seconds since 1970 as `20261125T102216Z`: in the order of time, and fit for a file's name.
+pub fn stamp(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March, so that the leap day is the last (Hinnant's civil_from_days).
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
 /// A text of somebody else's, fit to be shown in one line.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -120,6 +136,20 @@ mod tests {
         assert!(python_float("nan").is_some_and(f64::is_nan));
         for bad in ["", "x", "_1", "1_", "1__0", "15000us", "0x10"] {
             assert_eq!(python_float(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn moments_have_names() {
+        let rows = [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_764_066_136, "20251125T102216Z"),
+            (4_107_542_400, "21000301T000000Z"),
+        ];
+        for (seconds, name) in rows {
+            assert_eq!(stamp(seconds), name);
         }
     }
 

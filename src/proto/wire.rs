@@ -3,13 +3,14 @@
 //! Doesn't know sockets, nor what is done about a message. Unknown fields are passed over, so that a newer minor version
 //! may add some; another major version isn't spoken to.
 
+use super::journal::Record;
 use super::view::View;
 use crate::policy::account;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The protocol, `major.minor`.
-pub const PROTOCOL: &str = "1.0";
+pub const PROTOCOL: &str = "1.1";
 
 /// The longest line that a server takes.
 pub const LONGEST_LINE: usize = 16 * 1024;
@@ -45,6 +46,8 @@ pub enum Request {
     Why,
     /// Changes the running gate.
     Set(BTreeMap<String, String>),
+    /// Asks to be told all that happens, in `Journal`s, from how things stand on; asked again: anew from there. Since 1.1.
+    Journal,
 }
 
 /// Who a client is and what it asks for.
@@ -214,6 +217,11 @@ pub enum Reply {
         /// All that was ever set.
         set: BTreeMap<String, String>,
     },
+    /// What has happened.
+    Journal {
+        /// In the order in which it did.
+        records: Vec<Record>,
+    },
 }
 
 /// The first line back.
@@ -245,6 +253,12 @@ pub struct Granted {
 pub fn is_spoken(protocol: &str) -> bool {
     let major = |text: &str| text.split('.').next().map(str::to_owned);
     major(protocol) == major(PROTOCOL)
+}
+
+/// Whether who speaks that protocol tells a journal.
+pub fn tells_journals(protocol: &str) -> bool {
+    let minor = protocol.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    is_spoken(protocol) && minor.is_some_and(|minor| minor >= 1)
 }
 
 /// One line, its end included.
@@ -376,6 +390,12 @@ mod tests {
         for garbage in ["", "{", "7", "GET / HTTP/1.1", "{\"report\":\u{0}}"] {
             assert!(read::<Request>(garbage.as_bytes()).is_err(), "{garbage:?}");
         }
+        assert!(
+            tells_journals("1.1")
+                && tells_journals("1.10")
+                && !tells_journals("1.0")
+                && !tells_journals("2.3")
+        );
         assert!(is_spoken("1.7") && !is_spoken("2.0") && !is_spoken("") && !is_spoken("10"));
     }
 }

@@ -6,6 +6,7 @@
 use crate::policy::account::ClientId;
 use crate::policy::appetite::{Appetite as Tracker, Word};
 use crate::policy::time::Moment;
+use crate::proto::journal::Record;
 use crate::proto::view::View;
 use crate::proto::wire::{self, Appetite, Claim, Granted, Hello, Lines, Reply, Report, Request};
 use crate::sys::say::say;
@@ -30,6 +31,9 @@ const TRIES: u32 = 5;
 
 /// A status of as many clients as a gate may have is shorter than this.
 const MOST_SAID: usize = 32 * 1024 * 1024;
+
+/// So much of a journal that nobody has looked at is kept.
+const MOST_RECORDS: usize = 4096;
 
 /// A server that hasn't read so much of ours is none.
 const MOST_UNREAD: usize = 64 * 1024;
@@ -74,6 +78,11 @@ pub struct Link {
     asks: bool,
     /// The answer to it.
     view: Option<Box<View>>,
+    /// The gate's journal was asked for, and what it has told; what had no place here.
+    asks_journal: bool,
+    records: Vec<Record>,
+    missing: u64,
+    tells_journals: bool,
 }
 
 impl Link {
@@ -116,6 +125,10 @@ impl Link {
             tracker: Tracker::new(patience, Moment::default()),
             asks: false,
             view: None,
+            asks_journal: false,
+            records: Vec::new(),
+            missing: 0,
+            tells_journals: false,
         }
     }
 
@@ -142,6 +155,7 @@ impl Link {
                 Err(self.absent(&format!("it speaks protocol {:?}", welcome.protocol)))
             }
             Reply::Welcome(welcome) => {
+                self.tells_journals = wire::tells_journals(&welcome.protocol);
                 (self.id, self.notices, self.jobs) = (welcome.id, welcome.notices, welcome.jobs);
                 Ok(())
             }
@@ -281,6 +295,11 @@ impl Link {
             Reply::Status(view) => (self.asks, self.view) = (false, Some(view)),
             Reply::Set { set } => self.remember(set),
             Reply::Granted(granted) => self.granted = Some(granted),
+            Reply::Journal { records } if self.records.len() + records.len() > MOST_RECORDS => {
+                self.missing += records.len() as u64;
+            }
+            Reply::Journal { records } => self.records.extend(records),
+            Reply::Refused { why, .. } if self.asks_journal => say(&format!("there is no journal: {why}")),
             Reply::Welcome(_) | Reply::Refused { .. } | Reply::Why { .. } => {}
         }
     }
@@ -294,6 +313,22 @@ impl Link {
     pub fn ask(&mut self) -> io::Result<()> {
         self.asks = true;
         self.say(&Request::Status)
+    }
+
+    /// Whether the gate can tell its journal.
+    pub fn tells_journals(&self) -> bool {
+        self.tells_journals
+    }
+
+    /// Asks for the gate's journal from here on.
+    pub fn ask_journal(&mut self) -> io::Result<()> {
+        self.asks_journal = true;
+        self.say(&Request::Journal)
+    }
+
+    /// What the gate has told of it since it was last looked at, and how many records had no place here.
+    pub fn records(&mut self) -> (Vec<Record>, u64) {
+        (std::mem::take(&mut self.records), std::mem::take(&mut self.missing))
     }
 
     /// Tells the server which process the command is.
@@ -377,6 +412,9 @@ impl Link {
         if self.asks {
             link.ask().map_err(absent)?;
         }
+        if self.asks_journal {
+            link.ask_journal().map_err(absent)?;
+        }
         Ok(link)
     }
 
@@ -387,7 +425,11 @@ impl Link {
 
     /// Connects anew before anything was had.
     pub fn start_over(&self) -> Result<Link, NoLink> {
-        Link::open(&self.place, self.hello.clone(), self.tracker.patience())
+        let mut link = Link::open(&self.place, self.hello.clone(), self.tracker.patience())?;
+        if self.asks_journal {
+            link.ask_journal().map_err(|error| self.absent(&error.to_string()))?;
+        }
+        Ok(link)
     }
 
     fn say(&mut self, request: &Request) -> io::Result<()> {

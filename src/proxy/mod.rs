@@ -6,8 +6,10 @@ pub mod attached;
 pub mod disks;
 mod fifo_front;
 pub mod front;
+pub mod journal;
 pub mod link;
 pub mod lost;
+pub mod own;
 pub mod payment;
 mod pipe_front;
 pub mod signals;
@@ -95,6 +97,7 @@ impl Proxy {
         let child = child::start(command, variables, &inherited, original)
             .inspect_err(|_| child::adopt_orphans(false))?;
         self.source.started(self.clock.now(), child.pid());
+        self.source.start_journal();
         if let Err(error) = schedule::prefer_promptness() {
             log::info!("no short slices: {error}");
         }
@@ -152,6 +155,7 @@ impl Proxy {
             front.allot(0);
             let _ = front.settle(self.clock.now());
         }
+        self.source.close_journal(self.clock.now());
     }
 
     /// Answers all signals that came; the command's status once it has ended.

@@ -4,15 +4,17 @@
 //! one's own: the build never notices.
 
 use super::disks::Disks;
+use super::journal::Journal;
 use super::link::Link;
 use super::lost::{Lost, News};
+use super::own::{self, ME, OwnGate};
 use super::payment::Payment;
 use super::token;
 use super::upstream::Upstream;
-use crate::policy::account::{Claim, ClientId, Lease, Report, Terms};
+use crate::policy::account::{Claim, ClientId, Report};
 use crate::policy::diskmon::State;
 use crate::policy::ledger::Change;
-use crate::policy::regulator::{Action, Input, Regulator, Settings};
+use crate::policy::regulator::{Action, Input, Regulator};
 use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::proto::view::View;
@@ -22,21 +24,6 @@ use crate::sys::say::say;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
-
-/// The one client of a gate of one's own.
-const ME: ClientId = 1;
-
-/// A gate of one's own, before it has a client.
-#[derive(Debug)]
-pub struct OwnGate {
-    /// Its settings.
-    pub settings: Settings,
-    /// Where pressure is read.
-    pub proc_root: PathBuf,
-    /// The tree pays no lease: an interactive shell.
-    pub pays_nothing: bool,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -52,6 +39,8 @@ pub struct Source {
     payment: Option<Payment>,
     /// What closes the gate for this tree alone.
     disks: Option<Disks>,
+    /// What is written down.
+    journal: Option<Journal>,
     /// What the tree may hold of the gate's allotment, and the last of it that was in force.
     may: u32,
     may_in_force: u32,
@@ -83,7 +72,7 @@ enum Gate {
 impl Source {
     /// From a gate of one's own.
     pub fn own(spare: OwnGate, now: Moment) -> Source {
-        let mut source = Source::from(open_own(&spare, None, now), spare);
+        let mut source = Source::from(own_gate(&spare, None, now), spare);
         source.drain(now);
         source
     }
@@ -101,6 +90,7 @@ impl Source {
             upstream: None,
             payment: None,
             disks: None,
+            journal: None,
             may: 0,
             may_in_force: 0,
             stopped: false,
@@ -126,6 +116,52 @@ impl Source {
     /// Nothing is issued here while that says so.
     pub fn watch(&mut self, disks: Disks) {
         self.disks = Some(disks);
+    }
+
+    /// What happens from here on is written there.
+    pub fn keep_journal(&mut self, journal: Journal, now: Moment) {
+        self.journal = Some(journal);
+        self.record_own(now);
+        self.drain(now);
+        self.write(now);
+    }
+
+    fn record_own(&mut self, now: Moment) {
+        if let (Gate::Own { regulator, .. }, Some(journal)) = (&mut self.gate, &mut self.journal) {
+            regulator.record(now, true);
+            journal.own(now);
+        }
+    }
+
+    /// The command runs.
+    pub fn start_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.start();
+        }
+    }
+
+    /// Nothing happens any more.
+    pub fn close_journal(&mut self, now: Moment) {
+        self.write(now);
+        if let Some(journal) = self.journal.take() {
+            journal.close(now);
+        }
+    }
+
+    /// Writes down what is new. The error: the shared gate is gone.
+    fn write_news(&mut self, now: Moment) -> std::io::Result<()> {
+        match (&mut self.gate, &mut self.journal) {
+            (Gate::Own { regulator, .. }, Some(journal)) => journal.observe(now, regulator),
+            (Gate::Shared(link), Some(journal)) => journal.pass_on(now, link)?,
+            (Gate::Kept { .. }, _) | (_, None) => {}
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, now: Moment) {
+        if let Err(error) = self.write_news(now) {
+            self.lose(&error.to_string(), now);
+        }
     }
 
     /// What the disk space lets the tree do.
@@ -194,6 +230,7 @@ impl Source {
         {
             self.lose(&error.to_string(), now);
         }
+        self.write(now);
         self.look_for_gate(now);
     }
 
@@ -324,7 +361,8 @@ impl Source {
         let above = self.upstream.as_ref().and_then(Upstream::deadline);
         let payment = self.payment.as_ref().and_then(Payment::deadline);
         let disks = self.disks.as_ref().and_then(Disks::deadline);
-        [gate, lost, above, payment, disks].into_iter().flatten().min()
+        let journal = self.journal.as_ref().and_then(Journal::deadline);
+        [gate, lost, above, payment, disks, journal].into_iter().flatten().min()
     }
 
     /// What the jobserver above gave is looked at anew: by then what is held is to be known.
@@ -359,6 +397,10 @@ impl Source {
     /// The server is gone: what was had from it stays in force until it is back, or given up.
     fn lose(&mut self, why: &str, now: Moment) {
         log::info!("the gate is gone: {why}");
+        if let (Gate::Shared(link), Some(journal)) = (&mut self.gate, &mut self.journal) {
+            let _ = journal.pass_on(now, link); // nobody is asked any more
+            journal.lose(now, why);
+        }
         let Gate::Shared(link) = &self.gate else { return };
         let kept = Gate::Kept { allotment: link.allotment() };
         if let Gate::Shared(link) = std::mem::replace(&mut self.gate, kept) {
@@ -381,50 +423,40 @@ impl Source {
                 let lease = tokens - u32::from(borrowed).min(tokens);
                 let (allotment, held, stopped) = (self.in_force, self.held, self.stopped);
                 self.gate =
-                    open_own(&self.spare, Some(Claim { lease, borrowed, allotment, held, stopped }), now);
+                    own_gate(&self.spare, Some(Claim { lease, borrowed, allotment, held, stopped }), now);
+                self.record_own(now);
                 self.drain(now);
             }
         }
     }
 
     fn drain(&mut self, now: Moment) {
-        let Gate::Own { regulator, pressure, allotment, serial, .. } = &mut self.gate else { return };
+        let Source { gate: Gate::Own { regulator, pressure, allotment, serial, .. }, journal, .. } = self
+        else {
+            return;
+        };
         while let Some(action) = regulator.poll() {
             match action {
                 Action::Tell(Change::Allot { tokens, serial: number, .. }) => {
                     (*allotment, *serial) = (tokens, number)
                 }
                 Action::Tell(Change::Grant { .. }) => {}
-                Action::Sample => match pressure.as_ref().map(PressureFiles::sample) {
-                    Some(Ok(totals)) => regulator.handle(now, Input::Sample(totals)),
-                    Some(Err(error)) => {
-                        say(&format!("pressure can't be read any more ({error}); the build goes on ungated"));
-                        regulator.handle(now, Input::Blind);
+                Action::Sample => {
+                    own::sample(regulator, pressure.as_ref(), journal.as_ref(), now);
+                    if let Some(journal) = journal {
+                        journal.observe(now, regulator); // what was judged, before anything else changes
                     }
-                    None => regulator.handle(now, Input::Blind),
-                },
+                }
             }
+        }
+        if let Some(journal) = journal {
+            journal.observe(now, regulator);
         }
     }
 }
 
-fn open_own(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
-    let settings = spare.settings;
-    let watched =
-        crate::policy::pressure::PerResource::from_fn(|resource| settings.thresholds.get(resource).is_some());
-    let pressure = PressureFiles::open(&spare.proc_root, watched).ok();
-    let mut regulator = Regulator::new(settings, now);
-    let terms = Terms {
-        lease: if spare.pays_nothing { Lease::Nothing } else { Lease::Counted },
-        cap: settings.jobs,
-        weight: 1,
-        max_wait: None,
-        loan: None,
-        idle: false,
-        takes: true,
-        uid: 0,
-    };
-    regulator.handle(now, Input::Join(ME, terms, claim));
+fn own_gate(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
+    let (regulator, pressure) = spare.open(claim, now);
     let allotment = claim.map_or(0, |claim| claim.allotment);
     Gate::Own { regulator: Box::new(regulator), pressure, allotment, serial: 0, obeyed: 0, reported: None }
 }

@@ -193,6 +193,11 @@ impl Conn {
         end
     }
 
+    /// Whether there is room for something that it can do without.
+    pub fn has_room(&self) -> bool {
+        self.unsent.len() <= MOST_UNREAD / 2 + self.answer
+    }
+
     /// Whether all has been sent.
     pub fn is_flushed(&self) -> bool {
         self.unsent.is_empty()

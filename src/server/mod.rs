@@ -7,6 +7,7 @@ mod around;
 mod clients;
 mod conn;
 mod entrance;
+pub mod journal;
 mod life;
 mod name;
 mod requests;
@@ -32,6 +33,7 @@ use crate::sys::socket;
 use crate::sys::socket_name::SocketName;
 use conn::Conn;
 use entrance::Entrance;
+use journal::Journals;
 use mio::net::UnixListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -131,6 +133,7 @@ pub struct Server {
     noted: bool,
     pressure: Option<PressureFiles>,
     watched: PerResource<bool>,
+    journals: Journals,
     /// What was `set`.
     set: BTreeMap<String, String>,
     /// All settings and who said so.
@@ -200,6 +203,7 @@ impl Server {
             noted: false,
             pressure: None,
             watched: PerResource::default(),
+            journals: Journals::default(),
             set: BTreeMap::new(),
             all,
             max_wait,
@@ -218,7 +222,9 @@ impl Server {
     /// Serves until it is ended, or, on demand, until nobody is left.
     pub fn serve(&mut self) -> io::Result<()> {
         self.notify(Systemd::ready);
-        self.serve_on().inspect_err(|_| self.end())
+        let served = self.serve_on().inspect_err(|_| self.end());
+        self.close_journal();
+        served
     }
 
     fn serve_on(&mut self) -> io::Result<()> {
@@ -272,10 +278,20 @@ impl Server {
             Kind::Service { .. } => None,
         };
         let alive = self.alive.map(|(_, next)| next);
-        [self.regulator.deadline(), due, over, alive, self.loans_due(), self.entrance.due(), self.name_due]
-            .into_iter()
-            .flatten()
-            .min()
+        let journals = self.journals.deadline();
+        [
+            self.regulator.deadline(),
+            journals,
+            due,
+            over,
+            alive,
+            self.loans_due(),
+            self.entrance.due(),
+            self.name_due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time has passed.
@@ -314,6 +330,7 @@ impl Server {
             }
             self.noted = false;
             self.drain(now);
+            self.record(now);
             if !self.take_away(now) {
                 return;
             }
@@ -337,13 +354,16 @@ impl Server {
     }
 
     fn sample(&mut self, now: Moment) {
-        let totals = self.pressure.as_ref().map_or(Ok(Totals::default()), PressureFiles::sample);
-        match totals {
-            Ok(totals) => self.regulator.handle(now, Input::Sample(totals)),
+        // Nothing is watched where it is only written down.
+        let watched = self.pressure.as_ref().filter(|_| self.regulator.gate().is_watching());
+        match watched.map_or(Ok(Totals::default()), PressureFiles::sample) {
+            Ok(totals) => self.regulator.handle(now, Input::Sample(self.journals.complete(totals))),
             Err(error) => {
                 say(&format!("pressure can't be read any more ({error}); the gate stays open"));
                 self.regulator.handle(now, Input::Blind);
             }
         }
+        // What was judged, before anything else changes.
+        self.record(now);
     }
 }

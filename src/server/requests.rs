@@ -4,12 +4,13 @@
 //! nothing more is heard from it before it has read what it was told.
 
 use super::conn::{Conn, Heard, State};
+use super::journal::anothers;
 use super::{Kind, Server};
 use crate::policy::account::ClientId;
 use crate::policy::regulator::Input;
 use crate::policy::time::Moment;
 use crate::proto::status;
-use crate::proto::view::{ClientView, View};
+use crate::proto::view::View;
 use crate::proto::wire::{self, Reply, Request};
 use mio::{Interest, Token};
 
@@ -73,9 +74,10 @@ impl Server {
             (_, Request::Status) => {
                 self.settle(now);
                 let view = Box::new(self.view_for(token, now));
-                self.answer(token, &Reply::Status(view));
+                self.answer(token, &wire::line(&Reply::Status(view)));
             }
             (_, Request::Set(set)) => self.take_set(token, set, now),
+            (_, Request::Journal) => self.tell_journal(token, now),
             (State::Client(id), Request::Why) => {
                 self.settle(now);
                 let why = status::why(&self.view_for(token, now), id);
@@ -117,18 +119,22 @@ impl Server {
 
     /// Sends what wasn't asked for, or is short.
     pub(super) fn send(&mut self, token: Token, reply: &Reply) {
+        self.send_line(token, &wire::line(reply));
+    }
+
+    pub(super) fn send_line(&mut self, token: Token, line: &[u8]) {
         let Some(conn) = self.conns.get_mut(&token).filter(|conn| !conn.is_lost) else { return };
-        if conn.send(&wire::line(reply)).is_err() {
+        if conn.send(line).is_err() {
             return self.lose(token);
         }
         self.watch(token);
     }
 
     /// Sends what was asked for, and may be long.
-    fn answer(&mut self, token: Token, reply: &Reply) {
+    pub(super) fn answer(&mut self, token: Token, line: &[u8]) {
         let Some(conn) = self.conns.get_mut(&token).filter(|conn| !conn.is_lost) else { return };
         let uid = conn.peer.uid;
-        if conn.answer(&wire::line(reply)).is_err() {
+        if conn.answer(line).is_err() {
             return self.lose(token);
         }
         if !conn.is_flushed() && !self.rulers.rules(uid) {
@@ -175,6 +181,7 @@ impl Server {
             let Some(mut conn) = self.conns.remove(token) else { continue };
             let _ = self.poll.registry().deregister(&mut conn.stream);
             self.entrance.leave(conn.peer.uid);
+            self.stop_telling(*token, now);
             if let Some(id) = conn.id() {
                 self.clients.remove(&id);
                 self.note(now, Input::Leave(id));
@@ -201,23 +208,11 @@ impl Server {
         let uid = self.conns.get(&token).map(|conn| conn.peer.uid);
         let is_open = uid.is_some_and(|uid| self.rulers.rules(uid));
         for client in &mut view.clients {
-            if is_open || Some(client.uid) == uid {
-                self.describe(client);
-            } else {
-                client.label = ANOTHERS.to_owned();
-            }
+            let is_shown = is_open || Some(client.uid) == uid;
+            let who = if is_shown { self.who(client.id) } else { anothers() };
+            (client.pid, client.label, client.style) = (who.pid, who.label, who.style);
         }
         view
-    }
-
-    /// Who a client is, for people.
-    fn describe(&self, client: &mut ClientView) {
-        let conn = self.clients.get(&client.id).and_then(|token| self.conns.get(token));
-        if let Some(conn) = conn {
-            client.pid = self.pid_of(conn);
-            client.label = conn.hello.label.clone();
-            client.style = conn.hello.style.clone();
-        }
     }
 
     /// As the kernel says; where it doesn't, a client of one's own is believed.
@@ -228,6 +223,3 @@ impl Server {
         }
     }
 }
-
-/// What other users' clients are called: what they run is no concern of everybody's.
-const ANOTHERS: &str = "another user's";

@@ -24,6 +24,7 @@ pub mod proc;
 pub mod remembered;
 pub mod say;
 pub mod schedule;
+pub mod scribe;
 pub mod service;
 pub mod shims;
 pub mod socket;

@@ -33,6 +33,28 @@ impl PressureFiles {
         Ok(files)
     }
 
+    /// Those that can be read, whichever they are.
+    pub fn open_any(root: &Path) -> PressureFiles {
+        let mut all = PressureFiles([None, None, None]);
+        for resource in Resource::ALL {
+            let one = PressureFiles::open(root, PerResource::from_fn(|other| other == resource));
+            if let Ok(PressureFiles(mut files)) = one {
+                all.0[resource as usize] = files[resource as usize].take();
+            }
+        }
+        all
+    }
+
+    /// Reads what isn't known yet, as far as that can be read.
+    pub fn complete(&self, mut totals: Totals) -> Totals {
+        for resource in Resource::ALL {
+            if totals.get(resource).is_none() {
+                totals.set(resource, self.read(resource).ok().flatten());
+            }
+        }
+        totals
+    }
+
     /// Reads them all now.
     pub fn sample(&self) -> io::Result<Totals> {
         let mut totals = Totals::default();
@@ -61,6 +83,12 @@ pub fn pressure(root: &Path, resource: Resource) -> Result<Vec<u8>, Unreadable> 
         Some(libc::EOPNOTSUPP) => Unreadable::Off,
         _ => Unreadable::Other(error.to_string()),
     })
+}
+
+/// The kernel's release, as `uname -r` says it; empty where it can't be read.
+pub fn kernel() -> String {
+    let text = read_regular(Path::new("/proc/sys/kernel/osrelease")).unwrap_or_default();
+    String::from_utf8_lossy(&text).trim().to_owned()
 }
 
 /// Cpus that this process may use: affinity and the cgroup's cpu quota, 1 or more.

@@ -1,0 +1,291 @@
+//! The server's journals: its own, in a folder, and those of who asked to be told; and the keeper of a journal in files.
+//!
+//! Doesn't know what is new (`proto/recorder`) nor how a file is written (`sys/scribe`). Who doesn't read what he is told, and
+//! a disk that doesn't take what is written, has gaps, and is told how large they are; nobody waits for either.
+
+use super::Server;
+use super::conn::Conn;
+use super::trust::Rulers;
+use crate::policy::account::ClientId;
+use crate::policy::pressure::Totals;
+use crate::policy::time::Moment;
+use crate::proto::gap::{Gap, Weight};
+use crate::proto::journal::{End, Record, text};
+use crate::proto::recorder::{About, Recorder, Seen, Who, us};
+use crate::proto::wire::{self, Reply};
+use crate::sys::clock::wall_us;
+use crate::sys::proc::{PressureFiles, kernel};
+use crate::sys::say::say;
+use crate::sys::scribe::Scribe;
+use mio::Token;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where journals take turns, one is as large as this, and a little more.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// So many are told to a stranger's connections ...
+const MOST_OF_ONE: usize = 8;
+
+/// ... and to all together; who rules has some more.
+const MOST: usize = 64;
+
+/// The kernel, the process, and its clock's begin, which is as far from now as `now` says.
+pub fn about(now: Moment, socket: &Path) -> About {
+    About {
+        kernel: kernel(),
+        pid: std::process::id(),
+        socket: socket.display().to_string(),
+        epoch_us: epoch(now),
+    }
+}
+
+fn epoch(now: Moment) -> u64 {
+    wall_us().saturating_sub(us(now))
+}
+
+/// A journal in a file, or in files that take turns.
+#[derive(Debug)]
+pub struct Keeper {
+    scribe: Scribe,
+    /// The file or the folder.
+    name: PathBuf,
+    recorder: Recorder,
+    gap: Gap,
+    /// The last moment that something was written of.
+    last: u64,
+    /// Bytes in this file, where they take turns.
+    bytes: Option<u64>,
+}
+
+impl Keeper {
+    /// In that file or folder; of a gate that is shown to it, or whose records are passed on.
+    pub fn new(scribe: Scribe, name: PathBuf, about: About, takes_turns: bool) -> Keeper {
+        let bytes = takes_turns.then_some(0);
+        Keeper { scribe, name, recorder: Recorder::new(about), gap: Gap::default(), last: 0, bytes }
+    }
+
+    /// Begins to write: no process is forked by us from here on.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.scribe.start()
+    }
+
+    /// When it is to be shown the gate although nothing has happened.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.recorder.deadline()
+    }
+
+    /// Writes what is new.
+    pub fn observe(&mut self, seen: &Seen) {
+        let now = seen.now;
+        self.gap.lose(now, self.scribe.lost());
+        if self.gap.is_over(now) {
+            self.recorder.begin_anew(epoch(now));
+        } else if self.bytes.is_some_and(|bytes| bytes >= MOST_BYTES) {
+            let end = self.recorder.end(now);
+            self.write(now, vec![end]);
+            if self.scribe.turn() {
+                self.bytes = Some(0);
+            }
+            self.recorder.begin_anew(epoch(now));
+        }
+        let records = self.recorder.observe(seen);
+        self.write(now, records);
+    }
+
+    /// Writes records of another gate. `true`: some are missing, and it is to begin anew.
+    pub fn pass_on(&mut self, now: Moment, records: Vec<Record>, missing: u64) -> bool {
+        self.gap.lose(now, self.scribe.lost());
+        self.gap.lose(now, Weight { records: missing, told: 0 });
+        self.write(now, records);
+        self.gap.is_over(now)
+    }
+
+    /// What is shown to it next is another gate, or the same anew.
+    pub fn begin_anew(&mut self, now: Moment) {
+        self.recorder.begin_anew(epoch(now));
+    }
+
+    /// The last moment that something was written of.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Writes these.
+    pub fn write(&mut self, now: Moment, mut records: Vec<Record>) {
+        let Some(last) = records.last().map(Record::t) else { return };
+        if !self.gap.admit(now, &mut records, true) {
+            return;
+        }
+        let (text, weight) = (text(&records), Weight::of(&records));
+        self.last = last;
+        let length = text.len() as u64;
+        if self.scribe.write(text, weight) {
+            self.bytes = self.bytes.map(|bytes| bytes + length);
+        } else {
+            self.gap.lose(now, weight);
+        }
+    }
+
+    /// The end, which is waited for, but not for long. What is missing is said. `is_shown`: the gate was shown to it.
+    pub fn close(mut self, now: Moment, is_shown: bool) {
+        let end =
+            if is_shown { self.recorder.end(now) } else { Record::End(End { t: self.last, of: Vec::new() }) };
+        self.write(now, vec![end]);
+        let is_written = self.scribe.finish();
+        self.gap.lose(now, self.scribe.lost());
+        let name = self.name.display();
+        if self.gap.all() > 0 {
+            let why = self.scribe.why().unwrap_or_else(|| "the disk is too slow".to_owned());
+            say(&format!("the journal {name} lacks {} records: {why}", self.gap.all()));
+        } else if !is_written {
+            say(&format!("the journal {name} lacks its end: the disk is too slow"));
+        }
+    }
+}
+
+/// Who is told.
+#[derive(Debug)]
+struct Listener {
+    recorder: Recorder,
+    gap: Gap,
+}
+
+/// All of a server's.
+#[derive(Debug, Default)]
+pub(super) struct Journals {
+    own: Option<Keeper>,
+    listeners: BTreeMap<Token, Listener>,
+    /// What is written of the pressure beside what is watched.
+    besides: Option<PressureFiles>,
+}
+
+impl Journals {
+    fn is_any(&self) -> bool {
+        self.own.is_some() || !self.listeners.is_empty()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        let told = self.listeners.values().filter_map(|listener| listener.recorder.deadline());
+        told.chain(self.own.as_ref().and_then(Keeper::deadline)).min()
+    }
+
+    /// With what isn't watched.
+    pub(super) fn complete(&self, totals: Totals) -> Totals {
+        self.besides.as_ref().map_or(totals, |files| files.complete(totals))
+    }
+}
+
+impl Server {
+    /// Keeps a journal in a folder.
+    pub fn keep_journal(&mut self, folder: PathBuf, scribe: Scribe) -> io::Result<()> {
+        let now = self.clock.now();
+        let mut keeper = Keeper::new(scribe, folder, about(now, &self.socket), true);
+        keeper.start()?;
+        self.journals.own = Some(keeper);
+        self.journals_changed(now);
+        Ok(())
+    }
+
+    /// Tells the one at the other end all that happens from here on.
+    pub(super) fn tell_journal(&mut self, token: Token, now: Moment) {
+        let Some(uid) = self.conns.get(&token).map(|conn| conn.peer.uid) else { return };
+        let tokens = || self.journals.listeners.keys().filter(|&&other| other != token);
+        let of_user = |token: &&Token| self.conns.get(token).is_some_and(|conn| conn.peer.uid == uid);
+        let is_too_many = tokens().filter(of_user).count() >= MOST_OF_ONE || tokens().count() >= MOST;
+        if is_too_many && !self.rulers.rules(uid) {
+            let why = format!("the gate at {} tells its journal to too many already", self.socket.display());
+            return self.send(token, &Reply::Refused { why, request: true });
+        }
+        // How things stood before is none of its business.
+        self.settle(now);
+        let recorder = Recorder::new(about(now, &self.socket));
+        self.journals.listeners.insert(token, Listener { recorder, gap: Gap::default() });
+        self.journals_changed(now);
+        self.settle(now);
+    }
+
+    /// Nobody is there any more.
+    pub(super) fn stop_telling(&mut self, token: Token, now: Moment) {
+        if self.journals.listeners.remove(&token).is_some() {
+            self.journals_changed(now);
+        }
+    }
+
+    fn journals_changed(&mut self, now: Moment) {
+        let is_any = self.journals.is_any();
+        self.regulator.record(now, is_any);
+        if is_any != self.journals.besides.is_some() {
+            self.journals.besides = is_any.then(|| PressureFiles::open_any(&self.proc_root));
+        }
+    }
+
+    /// Something may have happened.
+    pub(super) fn record(&mut self, now: Moment) {
+        if !self.journals.is_any() {
+            return;
+        }
+        let mut journals = std::mem::take(&mut self.journals);
+        if let Some(own) = &mut journals.own {
+            let who = |id| self.who(id);
+            own.observe(&Seen { now, regulator: &self.regulator, from: &self.all, who: &who });
+        }
+        let mut told = Vec::new();
+        for (&token, listener) in &mut journals.listeners {
+            told.extend(self.news(token, listener, now).map(|reply| (token, reply)));
+        }
+        self.journals = journals;
+        for (token, (line, is_long)) in told {
+            if is_long { self.answer(token, &line) } else { self.send_line(token, &line) }
+        }
+    }
+
+    /// What one is told, and whether that may be long.
+    fn news(&self, token: Token, listener: &mut Listener, now: Moment) -> Option<(Vec<u8>, bool)> {
+        let conn = self.conns.get(&token).filter(|conn| !conn.is_lost)?;
+        if conn.is_flushed() && listener.gap.is_over(now) {
+            listener.recorder.begin_anew(epoch(now));
+        }
+        let uid = conn.peer.uid;
+        let who = |id| self.who_for(id, uid, &self.rulers);
+        let seen = Seen { now, regulator: &self.regulator, from: &self.all, who: &who };
+        let mut records = listener.recorder.observe(&seen);
+        if records.is_empty() {
+            return None;
+        }
+        let is_long = matches!(records.first(), Some(Record::Header(_))) && conn.is_flushed();
+        let room = is_long || conn.has_room();
+        if !listener.gap.admit(now, &mut records, room) {
+            return None;
+        }
+        Some((wire::line(&Reply::Journal { records }), is_long))
+    }
+
+    fn who_for(&self, id: ClientId, uid: u32, rulers: &Rulers) -> Who {
+        let is_his = self.regulator.account(id).is_some_and(|account| account.terms().uid == uid);
+        if is_his || rulers.rules(uid) { self.who(id) } else { anothers() }
+    }
+
+    /// Who a client is, for people.
+    pub(super) fn who(&self, id: ClientId) -> Who {
+        let conn: Option<&Conn> = self.clients.get(&id).and_then(|token| self.conns.get(token));
+        conn.map_or_else(Who::default, |conn| Who {
+            pid: self.pid_of(conn),
+            label: conn.hello.label.clone(),
+            style: conn.hello.style.clone(),
+        })
+    }
+
+    /// The end of the own one.
+    pub(super) fn close_journal(&mut self) {
+        if let Some(own) = self.journals.own.take() {
+            own.close(self.clock.now(), true);
+        }
+    }
+}
+
+/// What other users' clients are called: what they run is no concern of everybody's.
+pub(super) fn anothers() -> Who {
+    Who { label: "another user's".to_owned(), ..Who::default() }
+}
