@@ -20,7 +20,7 @@ pub struct Gap {
 
 impl Gap {
     /// Records that can be written where there is room; `false`: not these, they are counted. Those after a gap must begin with
-    /// a header, and it is told before that.
+    /// a header, and it is told next.
     pub fn admit(&mut self, now: Moment, records: &mut Vec<Record>, room: bool) -> bool {
         let is_over = self.missing == 0 || matches!(records.first(), Some(Record::Header(_)));
         if !room || !is_over {
@@ -28,7 +28,7 @@ impl Gap {
             return false;
         }
         if self.missing > 0 {
-            records.insert(0, Record::Dropped(Dropped { t: us(now), records: self.missing }));
+            records.insert(1, Record::Dropped(Dropped { t: us(now), records: self.missing }));
             self.told += std::mem::take(&mut self.missing);
         }
         true
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_is_told_once_before_the_next_header_and_nothing_is_counted_twice() {
+    fn a_gap_is_told_once_after_the_next_header_and_nothing_is_counted_twice() {
         let at = |ms| Moment::at(Duration::from_millis(ms));
         let blind = || vec![Record::Blind(At::default()); 3];
         let header = || vec![Record::Header(Box::default()), Record::Blind(At::default())];
@@ -101,15 +101,15 @@ mod tests {
         assert!(!gap.is_over(at(500)) && gap.is_over(at(1001)) && !gap.is_over(at(1002)));
         let mut records = header();
         assert!(gap.admit(at(1003), &mut records, true));
-        assert_eq!(records[0], Record::Dropped(Dropped { t: 1_003_000, records: 6 }));
-        assert_eq!(records[1], Record::Header(Box::<Header>::default()));
+        assert_eq!(records[0], Record::Header(Box::<Header>::default()));
+        assert_eq!(records[1], Record::Dropped(Dropped { t: 1_003_000, records: 6 }));
         assert_eq!((gap.all(), gap.is_over(at(9000))), (6, false));
         // That didn't reach the disk.
         gap.lose(at(2000), Weight::of(&records));
         assert_eq!(gap.all(), 8);
         let mut records = header();
         assert!(gap.is_over(at(3000)) && gap.admit(at(3000), &mut records, true));
-        assert_eq!(records[0], Record::Dropped(Dropped { t: 3_000_000, records: 8 }));
+        assert_eq!(records[1], Record::Dropped(Dropped { t: 3_000_000, records: 8 }));
         assert_eq!(gap.all(), 8);
     }
 }

@@ -38,7 +38,7 @@ pub enum Record {
     Leave(Total),
     /// A beat, and the sums at it.
     Beat(Beat),
-    /// So many records are missing here; a header follows.
+    /// So many records are missing before the header that stands before this.
     Dropped(Dropped),
     /// The gate is gone, a header follows when there is one again.
     Gone(Gone),
@@ -194,6 +194,9 @@ pub struct Changes {
     pub t: u64,
     /// Each that has changed.
     pub of: Vec<Change>,
+    /// The most that ran at once, all together, since such a record was last written, where that is more than then and now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<u32>,
 }
 
 /// What has changed of one. Figures are tokens.
@@ -363,14 +366,16 @@ impl<'a> Reader<'a> {
     /// Of the whole text; nothing of it is read before it is asked for, but the first line.
     pub fn new(text: &'a [u8]) -> Result<Reader<'a>, NoJournal> {
         let reader = Reader { rest: text, skipped: 0, cut: false };
-        let Some(end) = text.iter().position(|&byte| byte == b'\n') else {
-            // Cut off amid its first line.
-            let is_begun = is_one(text) || BEGINNING.starts_with(text);
+        let end = text.iter().position(|&byte| byte == b'\n');
+        if !is_one(text) {
+            // Or it is cut off before it has said what it is.
+            let is_begun = end.is_none() && BEGINNING.starts_with(text);
             return if is_begun { Ok(reader) } else { Err(NoJournal::Another) };
-        };
+        }
+        let Some(end) = end else { return Ok(reader) };
         match wire::read::<Record>(&text[..end]) {
             Ok(Some(Record::Header(header))) if header.journal == VERSION => Ok(reader),
-            Ok(Some(Record::Header(header))) if header.journal > 0 => Err(NoJournal::Version(header.journal)),
+            Ok(Some(Record::Header(header))) => Err(NoJournal::Version(header.journal)),
             _ => Err(NoJournal::Another),
         }
     }
@@ -415,7 +420,11 @@ mod tests {
         vec![
             Record::Header(Box::new(Header { journal: VERSION, t: 5, ..Header::default() })),
             Record::Sample(Sample { t: 5, cpu: Some(7), ..Sample::default() }),
-            Record::Clients(Changes { t: 6, of: vec![Change { id: 1, held: Some(2), ..Change::default() }] }),
+            Record::Clients(Changes {
+                t: 6,
+                of: vec![Change { id: 1, held: Some(2), ..Change::default() }],
+                peak: None,
+            }),
             Record::End(End { t: 9, of: Vec::new() }),
         ]
     }
@@ -444,8 +453,9 @@ mod tests {
 
     #[test]
     fn what_is_none_is_told_from_what_is_newer() {
-        let rows: [(&str, NoJournal); 5] = [
+        let rows: [(&str, NoJournal); 6] = [
             ("hello\n", NoJournal::Another),
+            ("{ \"header\":{\"journal\":1}}\n", NoJournal::Another),
             ("{\"header\":{}}\n", NoJournal::Another),
             ("{\"sample\":{\"t\":1}}\n", NoJournal::Another),
             ("{\"hea\n", NoJournal::Another),

@@ -190,6 +190,9 @@ pub struct Recorder {
     flushed: Option<Moment>,
     dirty: bool,
     tick: Duration,
+    /// What ran when they were, and the most since.
+    ran: u32,
+    peak: u32,
 }
 
 impl Recorder {
@@ -224,8 +227,10 @@ impl Recorder {
             let of: Vec<_> =
                 self.known.iter_mut().filter(|known| known.is_news()).map(Known::write).collect();
             if !of.is_empty() {
-                records.push(Record::Clients(Changes { t, of }));
-                self.flushed = Some(now);
+                let ran = self.running();
+                let peak = (self.peak > ran.max(self.ran)).then_some(self.peak);
+                records.push(Record::Clients(Changes { t, of, peak }));
+                (self.flushed, self.ran, self.peak) = (Some(now), ran, ran);
             }
             self.dirty = false;
         }
@@ -318,6 +323,11 @@ impl Recorder {
             known.see(now, State::of(account));
             self.dirty |= known.is_news();
         }
+        self.peak = self.peak.max(self.running());
+    }
+
+    fn running(&self) -> u32 {
+        self.known.iter().map(|known| known.now.running()).sum()
     }
 
     fn come_and_go(&mut self, seen: &Seen, records: &mut Vec<Record>) {

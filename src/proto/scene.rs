@@ -30,6 +30,8 @@ pub struct Scene {
     pub is_over: bool,
     /// Who is there.
     pub clients: BTreeMap<u64, Client>,
+    /// The most that has run at once.
+    pub peak: u32,
     /// Records that are missing, in all.
     pub dropped: u64,
 }
@@ -157,6 +159,7 @@ impl Scene {
                         client.take(changes.t, change);
                     }
                 }
+                self.peak = self.peak.max(self.running()).max(changes.peak.unwrap_or(0));
             }
             Record::Leave(Total { id, .. }) => drop(self.clients.remove(id)),
             Record::Beat(beat) => self.beat = *beat,

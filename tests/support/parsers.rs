@@ -4,7 +4,9 @@
 
 use jobgate::proto::ancestry::Stat;
 use jobgate::proto::argv::{self, NumberOption, Tool};
+use jobgate::proto::journal::{self, Reader, Record};
 use jobgate::proto::makeflags::{self, Auth, Inherited};
+use jobgate::proto::scene::Scene;
 use jobgate::proto::tree::Tree;
 use jobgate::proto::versions::Versions;
 use jobgate::proto::wire::{self, LONGEST_LINE, Lines, Reply, Request};
@@ -16,8 +18,14 @@ use std::os::unix::ffi::OsStrExt;
 pub type Check = fn(&[u8]);
 
 /// All of them, by the name of their corpus.
-pub const ALL: [(&str, Check); 5] =
-    [("wire", wire), ("makeflags", makeflags), ("config", config), ("argv", argv), ("text", text)];
+pub const ALL: [(&str, Check); 6] = [
+    ("wire", wire),
+    ("makeflags", makeflags),
+    ("config", config),
+    ("argv", argv),
+    ("text", text),
+    ("journal", journal),
+];
 
 /// Lines of a socket, in chunks whose size the first byte says.
 pub fn wire(data: &[u8]) {
@@ -45,6 +53,32 @@ pub fn wire(data: &[u8]) {
             assert!(matches!(wire::read::<Reply>(&again[..again.len() - 1]), Ok(Some(_))), "{reply:?}");
         }
     }
+}
+
+/// A journal, and the same cut where its first two bytes say.
+pub fn journal(data: &[u8]) {
+    let Some((&[high, low], bytes)) = data.split_first_chunk() else { return };
+    let Ok(mut reader) = Reader::new(bytes) else { return };
+    let records: Vec<Record> = reader.by_ref().collect();
+    let mut scene = Scene::default();
+    for record in &records {
+        scene.take(record);
+        let clients = scene.clients.values();
+        let _ = (scene.running(), clients.map(|client| client.total(u64::MAX)).count());
+    }
+    let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    assert_eq!(records.len() as u64 + reader.skipped(), lines);
+    assert_eq!(reader.is_cut(), bytes.last().is_some_and(|&byte| byte != b'\n'));
+    let again = journal::text(&records);
+    if !records.is_empty() {
+        let read: Vec<Record> = Reader::new(&again).expect("a header comes first").collect();
+        // The last digit of a number that is no whole one may differ.
+        assert_eq!(read.len(), records.len(), "{records:?}");
+        assert!(read.iter().map(Record::t).eq(records.iter().map(Record::t)));
+    }
+    let cut = usize::from(u16::from_be_bytes([high, low])) % (bytes.len() + 1);
+    let part: Vec<Record> = Reader::new(&bytes[..cut]).expect("the beginning of one").collect();
+    assert_eq!(part, records[..part.len()], "cut at {cut}");
 }
 
 /// A value of MAKEFLAGS or GNUMAKEFLAGS.
