@@ -277,6 +277,9 @@ impl Recorder {
                 settings: set,
             }))
         } else {
+            // They may have made the regulator forget what it was told, and hear it again at this very moment.
+            let oldest = seen.regulator.samples().next().map(|(when, _)| when);
+            self.written.sampled = self.written.sampled.filter(|&last| oldest.is_none_or(|when| when < last));
             Record::Settings(Box::new(Settings { t, now: set }))
         });
     }
