@@ -39,7 +39,7 @@ impl Journal {
         proc_root: &Path,
         now: Moment,
     ) -> Journal {
-        let keeper = Keeper::new(scribe, file, about(now, Path::new("")), false);
+        let keeper = Keeper::new(scribe, file, about(now, Path::new("")), None);
         let besides = PressureFiles::open_any(proc_root);
         Journal { keeper, from, who, besides, is_own: false }
     }

@@ -55,15 +55,16 @@ pub struct Keeper {
     gap: Gap,
     /// The last moment that something was written of.
     last: u64,
-    /// Bytes in this file, where they take turns.
-    bytes: Option<u64>,
+    /// Bytes in this file, and how many are enough, where files take turns.
+    bytes: u64,
+    most: Option<u64>,
 }
 
 impl Keeper {
-    /// In that file or folder; of a gate that is shown to it, or whose records are passed on.
-    pub fn new(scribe: Scribe, name: PathBuf, about: About, takes_turns: bool) -> Keeper {
-        let bytes = takes_turns.then_some(0);
-        Keeper { scribe, name, recorder: Recorder::new(about), gap: Gap::default(), last: 0, bytes }
+    /// In that file or folder; of a gate that is shown to it, or whose records are passed on. `most`: after so many bytes
+    /// comes the folder's next.
+    pub fn new(scribe: Scribe, name: PathBuf, about: About, most: Option<u64>) -> Keeper {
+        Keeper { scribe, name, recorder: Recorder::new(about), gap: Gap::default(), last: 0, bytes: 0, most }
     }
 
     /// Begins to write: no process is forked by us from here on.
@@ -82,16 +83,19 @@ impl Keeper {
         self.gap.lose(now, self.scribe.lost());
         if self.gap.is_over(now) {
             self.recorder.begin_anew(epoch(now));
-        } else if self.bytes.is_some_and(|bytes| bytes >= MOST_BYTES) {
-            let end = self.recorder.end(now);
-            self.write(now, vec![end]);
-            if self.scribe.turn() {
-                self.bytes = Some(0);
-            }
-            self.recorder.begin_anew(epoch(now));
         }
         let records = self.recorder.observe(seen);
         self.write(now, records);
+        if self.most.is_some_and(|most| self.bytes >= most) {
+            let end = self.recorder.end(now);
+            self.write(now, vec![end]);
+            if self.scribe.turn() {
+                self.bytes = 0;
+            }
+            self.recorder.begin_anew(epoch(now));
+            let records = self.recorder.observe(seen);
+            self.write(now, records);
+        }
     }
 
     /// Writes records of another gate. `true`: some are missing, and it is to begin anew.
@@ -122,7 +126,7 @@ impl Keeper {
         self.last = last;
         let length = text.len() as u64;
         if self.scribe.write(text, weight) {
-            self.bytes = self.bytes.map(|bytes| bytes + length);
+            self.bytes += length;
         } else {
             self.gap.lose(now, weight);
         }
@@ -181,7 +185,7 @@ impl Server {
     /// Keeps a journal in a folder.
     pub fn keep_journal(&mut self, folder: PathBuf, scribe: Scribe) -> io::Result<()> {
         let now = self.clock.now();
-        let mut keeper = Keeper::new(scribe, folder, about(now, &self.socket), true);
+        let mut keeper = Keeper::new(scribe, folder, about(now, &self.socket), Some(MOST_BYTES));
         keeper.start()?;
         self.journals.own = Some(keeper);
         self.journals_changed(now);
@@ -288,4 +292,67 @@ impl Server {
 /// What other users' clients are called: what they run is no concern of everybody's.
 pub(super) fn anothers() -> Who {
     Who { label: "another user's".to_owned(), ..Who::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::account::{Lease, Terms};
+    use crate::policy::regulator::{Input, Regulator};
+    use crate::proto::journal::Reader;
+    use crate::proto::scene::Scene;
+    use crate::server::settings::resolve;
+    use std::time::Duration;
+
+    #[test]
+    fn each_file_can_be_read_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("journals");
+        let (settings, from, _) = resolve(2, &[]);
+        let at = |second| Moment::at(Duration::from_secs(second));
+        let mut regulator = Regulator::new(settings, at(0));
+        regulator.record(at(0), true);
+        for id in [1, 2] {
+            let terms = Terms {
+                lease: Lease::Counted,
+                cap: 4,
+                weight: 1,
+                max_wait: None,
+                loan: None,
+                idle: false,
+                takes: true,
+                uid: 7,
+            };
+            regulator.handle(at(0), Input::Join(id, terms, None));
+        }
+        let scribe = Scribe::into_folder(&name).unwrap();
+        let mut keeper = Keeper::new(scribe, name.clone(), about(at(0), Path::new("s")), Some(3000));
+        keeper.start().unwrap();
+        for second in 1..=60 {
+            regulator.handle(at(second), Input::Time);
+            let who = |id: u64| Who { pid: id as i32, ..Who::default() };
+            keeper.observe(&Seen { now: at(second), regulator: &regulator, from: &from, who: &who });
+        }
+        keeper.close(at(61), true);
+        let mut files: Vec<_> = std::fs::read_dir(&name).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        assert!((3..=8).contains(&files.len()), "{files:?}");
+        let mut beat = 1;
+        for file in &files {
+            let text = std::fs::read(file).unwrap();
+            assert!(text.len() < 3600, "{}", text.len());
+            let records: Vec<Record> = Reader::new(&text).unwrap().collect();
+            let mut scene = Scene::default();
+            for record in &records {
+                scene.take(record);
+                if let Record::Beat(said) = record {
+                    beat += 1;
+                    assert_eq!(said.beat, beat, "none is missing");
+                }
+            }
+            assert!(matches!(records[0], Record::Header(_)) && scene.is_over, "{records:?}");
+            assert_eq!(scene.clients.values().map(|client| client.lease).collect::<Vec<_>>(), [1, 1]);
+            assert_eq!(scene.clients[&2].join.pid, 2);
+        }
+    }
 }

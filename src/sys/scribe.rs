@@ -190,16 +190,14 @@ impl Target {
     }
 
     fn turn(&mut self, folder: &Path) -> io::Result<()> {
-        let stamp = text::stamp(clock::wall_us() / 1_000_000);
-        let mut number = 0;
-        let file = loop {
-            let path = folder.join(format!("{PREFIX}{stamp}-{number:02}{SUFFIX}"));
-            let options = fresh(File::options().create_new(true));
-            match again(|| options.open(&path)) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 99 => number += 1,
-                opened => break opened?,
-            }
-        };
+        let begin = format!("{PREFIX}{}-", text::stamp(clock::wall_us() / 1_000_000));
+        // Of one second they are numbered: a name that was taken away isn't given again, as it would be the oldest.
+        let number = |name: &String| name.strip_prefix(&begin)?.strip_suffix(SUFFIX)?.parse::<u32>().ok();
+        let last = names(folder).iter().filter_map(number).max();
+        let number = last.map_or(0, |last| last.saturating_add(1));
+        let path = folder.join(format!("{begin}{number:03}{SUFFIX}"));
+        let options = fresh(File::options().create_new(true));
+        let file = again(|| options.open(&path))?;
         self.file = Some(lock(file)?);
         self.length = 0;
         clear(folder);
@@ -211,13 +209,19 @@ impl Target {
 const PREFIX: &str = "jobgate-";
 const SUFFIX: &str = ".journal";
 
-/// Takes the oldest away, as far as there are too many.
-fn clear(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+/// Of all there, the oldest first.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<String> =
         names.filter(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX)).collect();
     names.sort();
+    names
+}
+
+/// Takes the oldest away, as far as there are too many.
+fn clear(folder: &Path) {
+    let names = names(folder);
     let surplus = names.len().saturating_sub(MOST_FILES);
     for name in &names[..surplus] {
         let _ = std::fs::remove_file(folder.join(name));
