@@ -6,11 +6,15 @@ mod support;
 
 use jobgate::proto::journal::{Reader, Record};
 use jobgate::proto::scene::Scene;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use support::Real::{Make441, SystemMake};
 use support::build::Build;
+use support::raw::{Gate, Raw, STRANGER, one};
 use support::shared::Shared;
 use support::{FakeProc, await_change, clean, finish, finish_child, jobgate, jobs, run, succeed};
 
@@ -285,4 +289,119 @@ fn a_full_disk_costs_records_and_nothing_else() {
         let told = scenes(&records).last().unwrap().dropped;
         assert!(told > 0 && told == missing, "{told} of {missing}");
     }
+}
+
+/// The records of the next message that has any.
+fn hear_records(raw: &mut Raw) -> Vec<Value> {
+    raw.await_word("journal")["records"].as_array().expect("records").clone()
+}
+
+/// The first joins that one is told of: the label, the process, the style.
+fn joins(raw: &mut Raw) -> Vec<(String, i64, String)> {
+    raw.say(&json!("journal")).unwrap();
+    let records = hear_records(raw);
+    assert!(records[0].get("header").is_some(), "{records:?}");
+    let joins = records.iter().filter_map(|record| record.get("join"));
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    joins.map(|join| (text(&join["label"]), join["pid"].as_i64().unwrap(), text(&join["style"]))).collect()
+}
+
+#[test]
+fn others_are_told_no_more_than_by_status() {
+    if !nix::unistd::geteuid().is_root() {
+        return support::skipped("only root can be another user");
+    }
+    let gate = Gate::serve("jobs = 3\n");
+    let mut client = gate.connect_as(STRANGER);
+    client.enter(&json!({"lease": one(), "label": "secret"}));
+    client.await_word("granted");
+    let asks = json!({"asks_only": true});
+    let mut other = gate.connect_as(STRANGER + 1);
+    other.enter(&asks);
+    assert_eq!(joins(&mut other), [("another user's".to_owned(), 0, String::new())]);
+    let pid = i64::from(std::process::id());
+    for mut raw in [gate.connect(), gate.connect_as(STRANGER)] {
+        raw.enter(&asks);
+        assert_eq!(joins(&mut raw), [("secret".to_owned(), pid, "pipe".to_owned())]);
+    }
+    // So many of one user's, and no more; asked again it begins anew.
+    let mut many: Vec<Raw> = (0..9).map(|_| gate.connect_as(STRANGER + 2)).collect();
+    many.iter_mut().for_each(|raw| drop(raw.enter(&asks)));
+    let mut last = many.pop().unwrap();
+    for raw in &mut many {
+        assert_eq!(joins(raw).len() + joins(raw).len(), 2);
+    }
+    last.say(&json!("journal")).unwrap();
+    let why = last.await_word("refused")["why"].as_str().unwrap().to_owned();
+    assert!(why.ends_with("tells its journal to too many already"), "{why}");
+    drop(many);
+    gate.serves_promptly();
+    drop((client, other, last));
+    gate.is_as_before();
+}
+
+#[test]
+fn who_does_not_read_what_he_is_told_has_a_gap_and_holds_nobody_up() {
+    let gate = Gate::serve("jobs = 3\n");
+    let (mut deaf, mut other) = (gate.connect(), gate.connect());
+    deaf.enter(&json!({"asks_only": true}));
+    other.enter(&json!({"asks_only": true}));
+    deaf.say(&json!("journal")).unwrap();
+    let first = hear_records(&mut deaf);
+    assert!(first[0].get("header").is_some());
+    // More than a socket holds.
+    for number in 0..2000 {
+        other.say(&json!({"set": {"jobs": (2 + number % 2).to_string()}})).unwrap();
+        other.await_word("set");
+        other.status(); // what follows from it is done by then
+    }
+    gate.serves_promptly();
+    let (mut told, mut gap) = (0, None);
+    while gap.is_none() {
+        let records = hear_records(&mut deaf);
+        told += records.iter().filter(|record| record.get("settings").is_some()).count() as u64;
+        if let Some(dropped) = records.iter().find_map(|record| record.get("dropped")) {
+            assert!(records[0].get("header").is_some(), "{records:?}");
+            gap = dropped["records"].as_u64();
+        }
+    }
+    let missing = gap.unwrap();
+    // A limit follows from each.
+    assert!(told < 2000 && told + missing >= 2000 && missing <= 2 * 2000, "{told} told, {missing} missing");
+    drop((deaf, other));
+    gate.is_as_before();
+}
+
+#[test]
+fn a_gate_that_is_too_old_to_tell_is_told_apart() {
+    let shared = Shared::new();
+    std::fs::create_dir_all(shared.socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(&shared.socket).unwrap();
+    std::fs::set_permissions(shared.socket.parent().unwrap(), PermissionsExt::from_mode(0o700)).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let (mut to, mut id) = (stream.try_clone().unwrap(), 0);
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    assert!(!line.contains("journal"), "it is asked all the same: {line}");
+                    if line.contains("hello") {
+                        id += 1;
+                        let welcome = json!({"welcome": {"protocol": "1.0", "id": id, "jobs": 2}});
+                        let granted = json!({"granted": {"tokens": 1}});
+                        let allot = json!({"allot": {"tokens": 1, "serial": 1}});
+                        to.write_all(format!("{welcome}\n{granted}\n{allot}\n").as_bytes()).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let file = shared.folder.path().join("journal");
+    let output = finish(&mut shared.jobgate(&["run", "--journal", file.to_str().unwrap(), "--", "true"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    let at = shared.socket.display();
+    let sentence =
+        format!("jobgate: there is no journal: the gate at {at} is of an older jobgate, which keeps none\n");
+    assert_eq!(said, sentence);
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
 }

@@ -278,8 +278,8 @@ impl Recorder {
             }))
         } else {
             // They may have made the regulator forget what it was told, and hear it again at this very moment.
-            let oldest = seen.regulator.samples().next().map(|(when, _)| when);
-            self.written.sampled = self.written.sampled.filter(|&last| oldest.is_none_or(|when| when < last));
+            let is_first = seen.regulator.samples().next().is_some_and(|(when, _)| when == seen.now);
+            self.written.sampled = self.written.sampled.filter(|_| !is_first);
             Record::Settings(Box::new(Settings { t, now: set }))
         });
     }
