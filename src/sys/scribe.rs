@@ -229,7 +229,7 @@ fn clear(folder: &Path) {
 }
 
 fn fresh(options: &mut std::fs::OpenOptions) -> std::fs::OpenOptions {
-    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     options.read(true).write(true).mode(0o600).custom_flags(flags).clone()
 }
 
@@ -240,7 +240,8 @@ fn lock(file: File) -> io::Result<Flock<File>> {
 /// Opens a journal to be written from its beginning. Nothing else is overwritten, nothing is waited for.
 fn open(path: &Path) -> Result<Flock<File>, String> {
     const ANOTHER: &str = "it is there and is no journal of jobgate's: give another name, or take it away";
-    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+    // Nor is a link followed: others may have put it there.
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return Err("a journal is a regular file, and that is none".to_owned());
     }
     let say = |error: io::Error| error.to_string();
@@ -301,8 +302,12 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         refused("regular");
         std::fs::remove_dir(&path).unwrap();
-        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let (other, there) = (folder.path().join("other"), || std::fs::metadata(folder.path().join("other")));
+        std::fs::write(&other, "").unwrap();
+        std::fs::set_permissions(&other, Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
         refused("regular");
+        assert_eq!(there().unwrap().permissions().mode() & 0o777, 0o644);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "").unwrap();
         if std::os::unix::fs::chown(&path, Some(4_000_000_001), None).is_ok() {
