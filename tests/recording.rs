@@ -62,6 +62,12 @@ fn settings(choice: u32) -> Settings {
     }
 }
 
+/// A client: its number, lease, allotment and what it holds, whether it wants more, whether it is stopped.
+type Stands = (u64, [u32; 3], bool, bool);
+
+/// What was judged of samples, by their moments: the gate's state, and the resources that are over their thresholds.
+type Judged = BTreeMap<u64, (&'static str, Vec<&'static str>)>;
+
 /// A core, what it is told, and what is recorded of it.
 struct World {
     now: Moment,
@@ -69,8 +75,8 @@ struct World {
     recorder: Option<Recorder>,
     records: Vec<Record>,
     /// How it was at each beat that was recorded, and what was judged of each sample.
-    beats: BTreeMap<u64, Vec<(u64, [u32; 3], bool, bool)>>,
-    judged: BTreeMap<u64, (&'static str, Vec<&'static str>)>,
+    beats: BTreeMap<u64, Vec<Stands>>,
+    judged: Judged,
     rate: u64,
     total: u64,
     counted: Moment,
@@ -228,7 +234,7 @@ fn read_totals(sample: &Sample) -> Totals {
 }
 
 /// What another core says of each sample after the header.
-fn judge_again(records: &[Record]) -> BTreeMap<u64, (&'static str, Vec<&'static str>)> {
+fn judge_again(records: &[Record]) -> Judged {
     let Record::Header(header) = &records[0] else { panic!("{:?}", records[0]) };
     let mut regulator = Regulator::new(read_settings(&header.settings), moment(0));
     let mut judged = BTreeMap::new();
