@@ -90,7 +90,7 @@ impl World {
     fn with_heartbeat(style: Style, hold: Hold, heartbeat: Duration) -> World {
         let mut thresholds = Thresholds::default();
         thresholds.set(Resource::Cpu, Threshold::new(THRESHOLD).ok());
-        let settings = Settings { jobs: JOBS, cpus: 4, thresholds, hold, heartbeat };
+        let settings = Settings { thresholds, hold, heartbeat, ..Settings::new(JOBS, 4) };
         let mut regulator = Regulator::new(settings, Moment::default());
         let terms = Terms {
             lease: Lease::Counted,
@@ -148,7 +148,7 @@ impl World {
                         self.sampled = Some(self.now);
                         let mut totals = Totals::default();
                         totals.set(Resource::Cpu, Some(self.total as u64));
-                        self.regulator.handle(now, Input::Sample(totals));
+                        self.regulator.handle(now, Input::Sample(totals.into()));
                     }
                 }
             }
@@ -445,7 +445,5 @@ fn a_day_of_beats_asks_for_a_sample_each_and_nothing_else() {
 
 #[test]
 fn nothing_watched_nothing_to_wake_for() {
-    let settings =
-        Settings { jobs: JOBS, cpus: 4, thresholds: Thresholds::default(), hold: Hold::All, heartbeat: BEAT };
-    assert_eq!(Regulator::new(settings, Moment::default()).deadline(), None);
+    assert_eq!(Regulator::new(Settings::new(JOBS, 4), Moment::default()).deadline(), None);
 }

@@ -6,7 +6,6 @@ use super::args::AttachArgs;
 use super::launch::Written;
 use super::{Failure, around, gate, listed, settings, style};
 use crate::policy::endpoint::Style;
-use crate::policy::gate::Hold;
 use crate::policy::regulator::Settings;
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::proto::export::{self, Shell};
@@ -109,13 +108,7 @@ fn serve(wanted: Wanted, line: &mut background::Line) -> Result<(), Failure> {
     let cpus = usable_cpus();
     let wishes = &wanted.hello.wishes;
     let cap = wanted.hello.cap.unwrap_or(u32::MAX);
-    let settings = Settings {
-        jobs: wishes.jobs.unwrap_or(cpus).min(cap),
-        cpus,
-        thresholds: Default::default(),
-        hold: Hold::All,
-        heartbeat: DEFAULT_HEARTBEAT,
-    };
+    let settings = Settings::new(wishes.jobs.unwrap_or(cpus).min(cap), cpus);
     let pays_nothing = wanted.hello.lease == LeaseAsked::Nothing;
     let spare = OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing };
     let clock = Clock::start();

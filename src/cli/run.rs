@@ -249,12 +249,12 @@ impl Plan {
         // Where the endpoint around us bounds the jobs, nothing else need.
         let is_bounded = self.around.is_private() && self.shape.choice.joins;
         let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { cpus });
+        let jobs = self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1);
         Settings {
-            jobs: self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1),
-            cpus,
             thresholds: wishes.thresholds,
             hold: wishes.hold.unwrap_or(Hold::All),
             heartbeat: wishes.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+            ..Settings::new(jobs, cpus)
         }
     }
 

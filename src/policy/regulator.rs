@@ -5,9 +5,11 @@
 
 use super::account::{Account, Claim, ClientId, Door, Loan, Report, Terms};
 use super::gate::{Gate, Hold, Thresholds};
+use super::law::{self, Law, Parts, Tightest};
 use super::ledger::{Change, Ledger};
-use super::limit::Limit;
-use super::pressure::{Pressure, Rates, Totals};
+use super::limit::{Limit, Ramps};
+use super::pressure::{Pressure, Rates};
+use super::reading::Reading;
 use super::ticker::{self, Ticker};
 use super::time::Moment;
 use std::time::Duration;
@@ -32,6 +34,43 @@ pub struct Settings {
     pub hold: Hold,
     /// The time between two beats.
     pub heartbeat: Duration,
+    /// By what the limit is found.
+    pub law: law::Terms,
+    /// The highest load average per cpu; it counts where no pressure is watched.
+    pub max_load: Option<f64>,
+}
+
+impl Settings {
+    /// A fixed pool of so many jobs, nothing watched.
+    pub fn new(jobs: u32, cpus: u32) -> Settings {
+        Settings {
+            jobs,
+            cpus,
+            thresholds: Thresholds::default(),
+            hold: Hold::All,
+            heartbeat: ticker::DEFAULT_HEARTBEAT,
+            law: law::Terms::default(),
+            max_load: None,
+        }
+    }
+
+    fn ramps(&self) -> Ramps {
+        match self.law.kind {
+            law::Kind::Fixed => Ramps::AfterHolds,
+            law::Kind::Adaptive => Ramps::Always,
+        }
+    }
+}
+
+/// How the limit was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How many jobs may run.
+    pub limit: u32,
+    /// What bounds it.
+    pub tightest: Tightest,
+    /// What each part says.
+    pub parts: Parts,
 }
 
 /// What the regulator is told.
@@ -57,8 +96,8 @@ pub enum Input {
     Placed(ClientId, Option<Loan>),
     /// Other settings from here on.
     Settings(Settings),
-    /// The pressure counters, read now.
-    Sample(Totals),
+    /// How the machine stands, looked at now.
+    Sample(Reading),
     /// The pressure counters can't be read (any more).
     Blind,
 }
@@ -68,7 +107,7 @@ pub enum Input {
 pub enum Action {
     /// Tell a client.
     Tell(Change),
-    /// Read the pressure counters and tell.
+    /// Look at the machine and tell.
     Sample,
 }
 
@@ -78,6 +117,8 @@ pub struct Regulator {
     settings: Settings,
     ledger: Ledger,
     limit: Limit,
+    law: Law,
+    verdict: Verdict,
     gate: Gate,
     pressure: Pressure,
     beat: Ticker,
@@ -106,11 +147,15 @@ struct Recovery {
 impl Regulator {
     /// A regulator without clients.
     pub fn new(settings: Settings, now: Moment) -> Regulator {
-        let gate = Gate::new(settings.thresholds);
+        let gate = Gate::new(settings.thresholds, settings.max_load);
+        let limit = Limit::new(settings.jobs, settings.cpus, settings.ramps());
+        let mut law = Law::new(settings.law, settings.cpus);
         Regulator {
             settings,
             ledger: Ledger::default(),
-            limit: Limit::new(settings.jobs, settings.cpus),
+            verdict: verdict(&mut law, &limit, now, 0),
+            limit,
+            law,
             wants_sample: gate.is_watching(),
             gate,
             pressure: Pressure::default(),
@@ -158,6 +203,8 @@ impl Regulator {
                     // On a busy machine they come one by one.
                     recovery.until = (now + recovery.quiet).min(recovery.most);
                 }
+                // Where nobody was there nobody looked.
+                self.look(now, !self.is_watching());
                 self.ledger.join(now, id, terms, claim);
             }
             Input::Leave(id) => self.ledger.leave(id),
@@ -168,7 +215,7 @@ impl Regulator {
             Input::LoanOver(id) => self.ledger.end_loan(id),
             Input::Placed(id, loan) => self.ledger.place(id, loan),
             Input::Settings(settings) => self.set(now, settings),
-            Input::Sample(totals) => self.judge(now, totals),
+            Input::Sample(reading) => self.judge(now, &reading),
             Input::Blind => {
                 self.gate.stop_watching();
                 self.limit.end_ramp();
@@ -189,16 +236,36 @@ impl Regulator {
     /// Nothing is watched: no beats. Watched: every beat; and every tick while a token is held or the gate is held. While
     /// somebody waits for a lease: every second, so that a standstill is seen as one.
     pub fn deadline(&self) -> Option<Moment> {
-        let beat = self.gate.is_watching().then(|| self.beat.next());
-        let tick = (self.gate.is_watching() && self.ticking).then(|| self.tick.next());
+        let beat = self.is_watching().then(|| self.beat.next());
+        let tick = (self.is_watching() && self.ticking).then(|| self.tick.next());
         let look = self.ledger.is_waited_for().then(|| self.told + LOOK);
         let recovered = self.recovering.map(|recovery| recovery.until);
         [beat, tick, look, recovered, self.ledger.deadline(self.door())].into_iter().flatten().min()
     }
 
+    /// Whether time matters: thresholds are always watched, what the law needs while anybody is there.
+    fn is_watching(&self) -> bool {
+        self.gate.is_watching() || (self.settings.law.is_watching() && !self.accounts().is_empty())
+    }
+
+    /// Whether there is anything to look at the machine for.
+    fn may_watch(&self) -> bool {
+        self.gate.is_watching() || self.settings.law.is_watching()
+    }
+
     /// How many jobs may run now.
     pub fn limit(&self) -> u32 {
-        self.limit.now()
+        self.verdict.limit
+    }
+
+    /// How that was found.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// What the law goes by.
+    pub fn law(&self) -> &Law {
+        &self.law
     }
 
     /// What it is set to.
@@ -261,9 +328,12 @@ impl Regulator {
         self.recovering = self.recovering.filter(|recovery| now < recovery.until);
         let beat = self.beat.due(now);
         let tick = self.ticking && self.tick.due(now);
-        // Beat and tick may fall close together; the counters must not be read that fast.
-        let is_soon = now.since(self.sampled) < ticker::SHORTEST_INTERVAL;
-        if (beat || tick) && !is_soon && self.gate.is_watching() {
+        self.look(now, (beat || tick) && self.is_watching());
+    }
+
+    /// Wants a sample, if it is `due`. Beat and tick may fall close together; the counters must not be read that fast.
+    fn look(&mut self, now: Moment, due: bool) {
+        if due && self.may_watch() && now.since(self.sampled) >= ticker::SHORTEST_INTERVAL {
             self.wants_sample = true;
             self.sampled = now;
         }
@@ -273,7 +343,9 @@ impl Regulator {
         let was_watching = self.gate.is_watching();
         self.settings = settings;
         self.limit.set_ceiling(settings.jobs);
-        self.gate.set(settings.thresholds);
+        self.limit.set_growth(settings.cpus, settings.ramps());
+        self.law.set(settings.law, settings.cpus);
+        self.gate.set(settings.thresholds, settings.max_load);
         self.beat.set(settings.heartbeat, now);
         self.tick.set(ticker::tick(settings.heartbeat), now);
         if self.gate.is_watching() && !was_watching {
@@ -283,10 +355,12 @@ impl Regulator {
         }
     }
 
-    fn judge(&mut self, now: Moment, totals: Totals) {
+    fn judge(&mut self, now: Moment, reading: &Reading) {
         let was_held = self.gate.is_held();
-        self.pressure.add(now, totals);
-        self.gate.judge(self.pressure.rates());
+        self.pressure.add(now, reading.some);
+        self.gate.judge(self.pressure.rates(), reading.load);
+        self.law.look(now, reading, self.settings.jobs);
+        self.limit.set_growth(self.law.cpus(), self.settings.ramps());
         match (was_held, self.gate.is_held()) {
             (true, false) if self.settings.hold == Hold::All => self.limit.release(now),
             (false, false) => self.limit.step(now),
@@ -294,15 +368,28 @@ impl Regulator {
         }
     }
 
-    /// Brings allotments, the ramp's memory and the ticker in line with what is known.
+    /// Brings limit, allotments, the ramp's memory and the ticker in line with what is known.
     pub fn settle(&mut self, now: Moment) {
-        self.ledger.settle(now, self.limit.now(), self.door());
-        if self.gate.is_watching() {
+        self.law.note(now, self.ledger.out(), self.ledger.issued());
+        self.verdict = verdict(&mut self.law, &self.limit, now, self.ledger.out());
+        self.ledger.settle(now, self.verdict.limit, self.door());
+        self.law.note(now, self.ledger.out(), self.ledger.issued());
+        if self.may_watch() {
             self.limit.note(now, self.ledger.out());
         }
         // The tick keeps its phase while nothing is held: with jobs shorter than a tick that is so every other moment.
         self.ticking = self.ledger.held() > 0 || self.gate.is_held() || self.ledger.is_waited_for();
+        let usual = ticker::tick(self.settings.heartbeat);
+        let close = if self.law.is_close(now) { law::CLOSE_TICK } else { usual };
+        self.tick.pace(close.min(usual), now);
     }
+}
+
+/// The limit while `jobs` are out.
+fn verdict(law: &mut Law, limit: &Limit, now: Moment, jobs: u32) -> Verdict {
+    let parts = law.parts(now, jobs, limit);
+    let (limit, tightest) = parts.tightest(limit.ceiling());
+    Verdict { limit, tightest, parts }
 }
 
 #[cfg(test)]
@@ -325,14 +412,7 @@ mod tests {
     }
 
     fn with_jobs(jobs: u32) -> Regulator {
-        let settings = Settings {
-            jobs,
-            cpus: 4,
-            thresholds: Thresholds::default(),
-            hold: Hold::All,
-            heartbeat: Duration::from_secs(1),
-        };
-        Regulator::new(settings, Moment::default())
+        Regulator::new(Settings::new(jobs, 4), Moment::default())
     }
 
     fn terms(lease: Lease) -> Terms {

@@ -20,7 +20,7 @@ pub fn view(regulator: &Regulator, now: Moment) -> View {
         (resource.name().to_owned(), PressureView { rate: regulator.rates().get(resource), max })
     };
     let reasons = gate.reasons().iter().map(|reason| ReasonView {
-        resource: reason.resource.name().to_owned(),
+        resource: reason.cause.name().to_owned(),
         rate: reason.rate,
         max: reason.max,
     });

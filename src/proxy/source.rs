@@ -396,7 +396,7 @@ impl Source {
                 }
                 Action::Tell(Change::Grant { .. }) => {}
                 Action::Sample => match pressure.as_ref().map(PressureFiles::sample) {
-                    Some(Ok(totals)) => regulator.handle(now, Input::Sample(totals)),
+                    Some(Ok(totals)) => regulator.handle(now, Input::Sample(totals.into())),
                     Some(Err(error)) => {
                         say(&format!("pressure can't be read any more ({error}); the build goes on ungated"));
                         regulator.handle(now, Input::Blind);

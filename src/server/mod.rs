@@ -339,7 +339,7 @@ impl Server {
     fn sample(&mut self, now: Moment) {
         let totals = self.pressure.as_ref().map_or(Ok(Totals::default()), PressureFiles::sample);
         match totals {
-            Ok(totals) => self.regulator.handle(now, Input::Sample(totals)),
+            Ok(totals) => self.regulator.handle(now, Input::Sample(totals.into())),
             Err(error) => {
                 say(&format!("pressure can't be read any more ({error}); the gate stays open"));
                 self.regulator.handle(now, Input::Blind);

@@ -110,12 +110,12 @@ pub fn resolve(cpus: u32, layers: &[&Layer]) -> (Settings, Layer, Option<Duratio
         let key = format!("max-{}", resource.name());
         thresholds.set(resource, values::threshold(&key, value(&key)).ok().map(|(threshold, _)| threshold));
     }
+    let jobs = values::jobs("jobs", value("jobs")).ok().flatten().unwrap_or(cpus);
     let settings = Settings {
-        jobs: values::jobs("jobs", value("jobs")).ok().flatten().unwrap_or(cpus),
-        cpus,
         thresholds,
         hold: values::hold("hold", value("hold")).unwrap_or(Hold::All),
         heartbeat: values::heartbeat("heartbeat", value("heartbeat")).unwrap_or(DEFAULT_HEARTBEAT),
+        ..Settings::new(jobs, cpus)
     };
     let wait = values::wait("max-wait", value("max-wait")).ok();
     (settings, all, wait)

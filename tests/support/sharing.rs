@@ -86,7 +86,7 @@ pub fn exec(min: u32, max: u32) -> Terms {
 pub fn settings(jobs: u32, hold: Hold) -> Settings {
     let mut thresholds = Thresholds::default();
     thresholds.set(Resource::Cpu, Threshold::new(f64::from(THRESHOLD)).ok());
-    Settings { jobs, cpus: 4, thresholds, hold, heartbeat: Duration::from_secs(1) }
+    Settings { thresholds, hold, ..Settings::new(jobs, 4) }
 }
 
 impl World {
@@ -289,7 +289,7 @@ impl World {
         if samples {
             let mut totals = Totals::default();
             totals.set(Resource::Cpu, Some(self.total / 1000));
-            self.feed(Input::Sample(totals));
+            self.feed(Input::Sample(totals.into()));
         }
     }
 
