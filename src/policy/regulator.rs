@@ -126,7 +126,7 @@ pub struct Regulator {
     ticking: bool,
     wants_sample: bool,
     /// When a sample was last asked for.
-    sampled: Moment,
+    sampled: Option<Moment>,
     /// Nothing is issued.
     recovering: Option<Recovery>,
     /// When it was last told anything.
@@ -150,19 +150,20 @@ impl Regulator {
         let gate = Gate::new(settings.thresholds, settings.max_load);
         let limit = Limit::new(settings.jobs, settings.cpus, settings.ramps());
         let mut law = Law::new(settings.law, settings.cpus);
+        let gate_watches = gate.is_watching();
         Regulator {
             settings,
             ledger: Ledger::default(),
             verdict: verdict(&mut law, &limit, now, 0),
             limit,
             law,
-            wants_sample: gate.is_watching(),
+            wants_sample: gate_watches,
             gate,
             pressure: Pressure::default(),
             beat: Ticker::new(settings.heartbeat, now),
             tick: Ticker::new(ticker::tick(settings.heartbeat), now),
             ticking: false,
-            sampled: now,
+            sampled: gate_watches.then_some(now),
             recovering: None,
             told: now,
         }
@@ -333,14 +334,15 @@ impl Regulator {
 
     /// Wants a sample, if it is `due`. Beat and tick may fall close together; the counters must not be read that fast.
     fn look(&mut self, now: Moment, due: bool) {
-        if due && self.may_watch() && now.since(self.sampled) >= ticker::SHORTEST_INTERVAL {
-            self.wants_sample = true;
-            self.sampled = now;
+        let is_soon = self.sampled.is_some_and(|when| now.since(when) < ticker::SHORTEST_INTERVAL);
+        if due && self.may_watch() && !is_soon {
+            (self.wants_sample, self.sampled) = (true, Some(now));
         }
     }
 
     fn set(&mut self, now: Moment, settings: Settings) {
         let was_watching = self.gate.is_watching();
+        let is_another_law = settings.law != self.settings.law;
         self.settings = settings;
         self.limit.set_ceiling(settings.jobs);
         self.limit.set_growth(settings.cpus, settings.ramps());
@@ -350,9 +352,9 @@ impl Regulator {
         self.tick.set(ticker::tick(settings.heartbeat), now);
         if self.gate.is_watching() && !was_watching {
             self.pressure = Pressure::default();
-            self.wants_sample = true;
-            self.sampled = now;
+            (self.wants_sample, self.sampled) = (true, Some(now));
         }
+        self.look(now, is_another_law && settings.law.is_watching());
     }
 
     fn judge(&mut self, now: Moment, reading: &Reading) {
@@ -378,7 +380,10 @@ impl Regulator {
             self.limit.note(now, self.ledger.out());
         }
         // The tick keeps its phase while nothing is held: with jobs shorter than a tick that is so every other moment.
-        self.ticking = self.ledger.held() > 0 || self.gate.is_held() || self.ledger.is_waited_for();
+        // By a law somebody may be left with its lease alone, and want more.
+        let is_wanted = || self.settings.law.is_watching() && self.accounts().iter().any(Account::is_hungry);
+        self.ticking =
+            self.ledger.held() > 0 || self.gate.is_held() || self.ledger.is_waited_for() || is_wanted();
         let usual = ticker::tick(self.settings.heartbeat);
         let close = if self.law.is_close(now) { law::CLOSE_TICK } else { usual };
         self.tick.pace(close.min(usual), now);

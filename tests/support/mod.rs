@@ -7,6 +7,7 @@
 pub mod build;
 pub mod faults;
 pub mod nest;
+pub mod plant;
 pub mod pool;
 pub mod raw;
 pub mod receiver;

@@ -127,23 +127,24 @@ impl Room {
     /// Where there is no room for one more, one less may: then what comes back is seen and judged before it is issued
     /// again, however it is handed out.
     pub fn limit(&mut self, now: Moment, jobs: u32) -> Option<u32> {
-        let more = self.more(now)?;
+        let more = self.more(now, jobs)?;
         Some(if more >= 1.0 { jobs.saturating_add(more as u32) } else { jobs.saturating_sub(1).max(1) })
     }
 
     /// How many more there is room for; below 0: too many are out.
-    fn more(&mut self, now: Moment) -> Option<f64> {
+    fn more(&mut self, now: Moment, jobs: u32) -> Option<f64> {
         self.forget(now);
         let (_, memory) = self.last?;
         let reserve = self.reserve.map_or_else(|| usual_reserve(memory.total), |own| own.of(memory.total));
-        let young: f64 = self.young.iter().map(|&(_, jobs)| f64::from(jobs)).sum();
+        // What has ended meanwhile grows no more.
+        let young = self.young.iter().map(|&(_, jobs)| f64::from(jobs)).sum::<f64>().min(f64::from(jobs));
         let room = memory.available as f64 - reserve.max(self.size) - young * self.size;
         Some(room / self.size)
     }
 
     /// Whether so little is left that what becomes free should be seen soon.
-    pub fn is_tight(&mut self, now: Moment) -> bool {
-        self.more(now).is_some_and(|more| more < 2.0)
+    pub fn is_tight(&mut self, now: Moment, jobs: u32) -> bool {
+        self.more(now, jobs).is_some_and(|more| more < 2.0)
     }
 
     /// The size that a job is thought to have, in bytes.

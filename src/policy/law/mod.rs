@@ -193,7 +193,7 @@ impl Law {
 
     /// Whether the machine should be looked at more often than on the tick.
     pub fn is_close(&mut self, now: Moment) -> bool {
-        self.terms.is_watching() && self.room.is_tight(now)
+        self.terms.is_watching() && self.room.is_tight(now, self.jobs.now())
     }
 
     /// What the cpu's part goes by; `None`: nothing yet.

@@ -180,6 +180,8 @@ fn as_many_jobs_as_there_is_room_for() {
     assert_eq!(law.limit(at(3_000), 8), Some(28));
     law.note_issued(at(3_100), 9);
     assert_eq!(law.limit(at(3_100), 8), Some(27), "one replaces another, and will grow, too");
+    law.note_issued(at(3_200), 99);
+    assert_eq!(law.limit(at(3_200), 8), Some(20), "short ones have come and gone");
 }
 
 #[test]
@@ -189,7 +191,7 @@ fn where_there_is_no_room_what_comes_back_is_not_issued_again() {
     law.look(at(1_000), room(4 * GIB, GIB), 3);
     assert_eq!((law.limit(at(1_000), 3), law.limit(at(1_000), 2)), (Some(2), Some(1)));
     assert_eq!(law.limit(at(1_000), 0), Some(1), "one job always runs");
-    assert!(law.is_tight(at(1_000)));
+    assert!(law.is_tight(at(1_000), 3));
     law.look(at(1_050), room(4 * GIB, 2 * GIB), 2);
     assert_eq!(law.limit(at(1_050), 2), Some(3), "one has ended: there is room for one");
 }
