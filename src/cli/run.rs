@@ -12,13 +12,13 @@ use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
 use crate::policy::gate::Hold;
 use crate::policy::pressure::PerResource;
-use crate::policy::regulator::Settings;
+use crate::policy::regulator::{Settings, Wants};
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::policy::time::Moment;
 use crate::proto::argv::{self, NumberOption, Stripped, Tool};
 use crate::proto::makeflags;
 use crate::proto::tree::Tree;
-use crate::proto::values::MOST_JOBS;
+use crate::proto::values::{MOST_JOBS, Scope};
 use crate::proto::wire::{HELD, Hello, LeaseAsked};
 use crate::proxy::disks::Disks;
 use crate::proxy::front::Front;
@@ -27,8 +27,9 @@ use crate::proxy::source::{OwnGate, Source};
 use crate::proxy::upstream::Upstream;
 use crate::sys::child::CommandLine;
 use crate::sys::clock::Clock;
+use crate::sys::machine::Machine;
 use crate::sys::notify::Original;
-use crate::sys::proc::{PressureFiles, usable_cpus};
+use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::{shims, tools};
 use std::convert::Infallible;
@@ -363,17 +364,17 @@ fn says_nothing(args: &RunArgs) -> bool {
 /// Sees that the pressure that is watched can be read. Where the kernel has none nothing is watched, and it is said once; a
 /// folder that was named must have them.
 fn check_pressure(args: &GateArgs, wishes: &mut GateWishes) -> Result<(), Failure> {
+    let open = |root: &Path, pressure| {
+        Machine::open(root, &Scope::Auto, Wants { pressure, ..Wants::default() }).map(drop)
+    };
     if let Some(folder) = &args.proc {
         let all = PerResource::from_fn(|_| true);
-        PressureFiles::open(folder, all)
-            .map_err(|error| Failure(format!("--proc {}: {error}", folder.display())))?;
+        open(folder, all).map_err(|error| Failure(format!("--proc {}: {error}", folder.display())))?;
     }
-    if wishes.watched() != PerResource::default() {
-        let root = args.proc.as_deref().unwrap_or(Path::new("/proc"));
-        if let Err(error) = PressureFiles::open(root, wishes.watched()) {
-            wishes.warnings.push(format!("no pressure to be had ({error}); the build runs ungated"));
-            wishes.thresholds = Default::default();
-        }
+    let root = args.proc.as_deref().unwrap_or(Path::new("/proc"));
+    if let Err(error) = open(root, wishes.watched()) {
+        wishes.warnings.push(format!("no pressure to be had ({error}); the build runs ungated"));
+        wishes.thresholds = Default::default();
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::gate::{Gate, Hold, Thresholds};
 use super::law::{self, Law, Parts, Tightest};
 use super::ledger::{Change, Ledger};
 use super::limit::{Limit, Ramps};
-use super::pressure::{Pressure, Rates};
+use super::pressure::{PerResource, Pressure, Rates};
 use super::reading::Reading;
 use super::ticker::{self, Ticker};
 use super::time::Moment;
@@ -54,11 +54,41 @@ impl Settings {
         }
     }
 
+    /// What has to be looked at.
+    pub fn wants(&self) -> Wants {
+        Wants {
+            pressure: PerResource::from_fn(|resource| self.thresholds.get(resource).is_some()),
+            law: self.law.kind == law::Kind::Adaptive,
+            memory: self.law.reserve.is_some(),
+            load: self.max_load.is_some(),
+        }
+    }
+
     fn ramps(&self) -> Ramps {
         match self.law.kind {
             law::Kind::Fixed => Ramps::AfterHolds,
             law::Kind::Adaptive => Ramps::Always,
         }
+    }
+}
+
+/// What has to be looked at of a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wants {
+    /// Pressure that has a threshold.
+    pub pressure: PerResource<bool>,
+    /// All that the adaptive law goes by, as far as it is there.
+    pub law: bool,
+    /// Memory.
+    pub memory: bool,
+    /// The load average.
+    pub load: bool,
+}
+
+impl Wants {
+    /// Whether there is nothing to look at.
+    pub fn is_nothing(&self) -> bool {
+        *self == Wants::default()
     }
 }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod diskmon;
 pub mod export;
 pub mod findings;
+pub mod kernel;
 pub mod makeflags;
 pub mod status;
 pub mod text;

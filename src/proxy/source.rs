@@ -15,9 +15,10 @@ use crate::policy::ledger::Change;
 use crate::policy::regulator::{Action, Input, Regulator, Settings};
 use crate::policy::time::Moment;
 use crate::proto::status;
+use crate::proto::values::Scope;
 use crate::proto::view::View;
 use crate::proto::wire::Granted;
-use crate::sys::proc::PressureFiles;
+use crate::sys::machine::Machine;
 use crate::sys::say::say;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -65,7 +66,7 @@ pub struct Source {
 enum Gate {
     Own {
         regulator: Box<Regulator>,
-        pressure: Option<PressureFiles>,
+        machine: Option<Machine>,
         allotment: u32,
         /// The number of the last allotment, and of the one in force.
         serial: u64,
@@ -388,18 +389,22 @@ impl Source {
     }
 
     fn drain(&mut self, now: Moment) {
-        let Gate::Own { regulator, pressure, allotment, serial, .. } = &mut self.gate else { return };
+        let Gate::Own { regulator, machine, allotment, serial, .. } = &mut self.gate else { return };
         while let Some(action) = regulator.poll() {
             match action {
                 Action::Tell(Change::Allot { tokens, serial: number, .. }) => {
                     (*allotment, *serial) = (tokens, number)
                 }
                 Action::Tell(Change::Grant { .. }) => {}
-                Action::Sample => match pressure.as_ref().map(PressureFiles::sample) {
-                    Some(Ok(totals)) => regulator.handle(now, Input::Sample(totals.into())),
-                    Some(Err(error)) => {
-                        say(&format!("pressure can't be read any more ({error}); the build goes on ungated"));
-                        regulator.handle(now, Input::Blind);
+                Action::Sample => match machine.as_mut().map(Machine::look) {
+                    Some((reading, why)) => {
+                        if let Some(why) = why {
+                            say(&format!(
+                                "pressure can't be read any more ({why}); the build goes on ungated"
+                            ));
+                            regulator.note(now, Input::Blind);
+                        }
+                        regulator.handle(now, Input::Sample(reading));
                     }
                     None => regulator.handle(now, Input::Blind),
                 },
@@ -410,9 +415,7 @@ impl Source {
 
 fn open_own(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
     let settings = spare.settings;
-    let watched =
-        crate::policy::pressure::PerResource::from_fn(|resource| settings.thresholds.get(resource).is_some());
-    let pressure = PressureFiles::open(&spare.proc_root, watched).ok();
+    let (machine, _) = Machine::open_what_there_is(&spare.proc_root, &Scope::Auto, settings.wants());
     let mut regulator = Regulator::new(settings, now);
     let terms = Terms {
         lease: if spare.pays_nothing { Lease::Nothing } else { Lease::Counted },
@@ -426,5 +429,5 @@ fn open_own(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
     };
     regulator.handle(now, Input::Join(ME, terms, claim));
     let allotment = claim.map_or(0, |claim| claim.allotment);
-    Gate::Own { regulator: Box::new(regulator), pressure, allotment, serial: 0, obeyed: 0, reported: None }
+    Gate::Own { regulator: Box::new(regulator), machine, allotment, serial: 0, obeyed: 0, reported: None }
 }

@@ -6,12 +6,13 @@ use super::conn::{Conn, State};
 use super::settings::{self, Layer};
 use super::{Kind, Server};
 use crate::policy::account::{Claim, ClientId, Lease, Terms};
-use crate::policy::pressure::{PerResource, Resource};
+use crate::policy::pressure::Resource;
 use crate::policy::regulator::Input;
 use crate::policy::time::Moment;
-use crate::proto::values::MOST_JOBS;
+use crate::proto::values::{MOST_JOBS, Scope};
 use crate::proto::wire::{EXEC, HELD, Hello, LeaseAsked, PROTOCOL, Reply, Welcome, WishesSaid, is_spoken};
-use crate::sys::proc::{PressureFiles, usable_cpus};
+use crate::sys::machine::Machine;
+use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::socket::Peer;
 use mio::Token;
@@ -182,18 +183,15 @@ impl Server {
         let set = settings::of_set(&self.set);
         let (mut settings, all, max_wait) = settings::resolve(cpus, &[&base, &set]);
         (self.all, self.max_wait) = (all, max_wait);
-        let watched = PerResource::from_fn(|resource| settings.thresholds.get(resource).is_some());
-        if watched != self.watched {
-            self.watched = watched;
-            self.pressure = None;
-            if watched != PerResource::default() {
-                match PressureFiles::open(&self.proc_root, watched) {
-                    Ok(files) => self.pressure = Some(files),
-                    Err(error) => say(&format!("no pressure to be had ({error}); the gate stays open")),
-                }
+        let looks_at = (settings.wants(), Scope::Auto);
+        if looks_at != self.looks_at {
+            let (machine, why) = Machine::open_what_there_is(&self.proc_root, &looks_at.1, looks_at.0);
+            if let Some(why) = &why {
+                say(&format!("no pressure to be had ({why}); the gate stays open"));
             }
+            (self.machine, self.sees_all, self.looks_at) = (machine, why.is_none(), looks_at);
         }
-        if self.pressure.is_none() {
+        if !self.sees_all {
             settings.thresholds = Default::default();
         }
         if let Kind::Service { base, .. } = &self.kind {

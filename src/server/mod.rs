@@ -18,14 +18,15 @@ pub mod wait;
 use self::wait::wait;
 use crate::policy::account::ClientId;
 use crate::policy::ledger::Change;
-use crate::policy::pressure::{PerResource, Totals};
-use crate::policy::regulator::{Action, Input, Regulator};
+use crate::policy::regulator::{Action, Input, Regulator, Wants};
 use crate::policy::time::Moment;
+use crate::proto::values::Scope;
 use crate::proto::wire::{Granted, Reply};
 use crate::sys::clock::Clock;
 use crate::sys::limits;
+use crate::sys::machine::Machine;
 use crate::sys::notify::ServerSignals;
-use crate::sys::proc::{PressureFiles, usable_cpus};
+use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::service::Systemd;
 use crate::sys::socket;
@@ -129,8 +130,10 @@ pub struct Server {
     regulator: Regulator,
     /// Something was noted that nothing has followed from.
     noted: bool,
-    pressure: Option<PressureFiles>,
-    watched: PerResource<bool>,
+    machine: Option<Machine>,
+    /// What that was opened for, and whether all of it was there.
+    looks_at: (Wants, Scope),
+    sees_all: bool,
     /// What was `set`.
     set: BTreeMap<String, String>,
     /// All settings and who said so.
@@ -198,8 +201,9 @@ impl Server {
             next_id: 1,
             regulator,
             noted: false,
-            pressure: None,
-            watched: PerResource::default(),
+            machine: None,
+            looks_at: Default::default(),
+            sees_all: true,
             set: BTreeMap::new(),
             all,
             max_wait,
@@ -337,13 +341,12 @@ impl Server {
     }
 
     fn sample(&mut self, now: Moment) {
-        let totals = self.pressure.as_ref().map_or(Ok(Totals::default()), PressureFiles::sample);
-        match totals {
-            Ok(totals) => self.regulator.handle(now, Input::Sample(totals.into())),
-            Err(error) => {
-                say(&format!("pressure can't be read any more ({error}); the gate stays open"));
-                self.regulator.handle(now, Input::Blind);
-            }
+        let Some(machine) = &mut self.machine else { return self.regulator.handle(now, Input::Blind) };
+        let (reading, why) = machine.look();
+        if let Some(why) = why {
+            say(&format!("pressure can't be read any more ({why}); the gate stays open"));
+            self.regulator.note(now, Input::Blind);
         }
+        self.regulator.handle(now, Input::Sample(reading));
     }
 }

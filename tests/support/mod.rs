@@ -307,7 +307,7 @@ impl FakeProc {
     /// What a counter shows.
     pub fn total(&self, resource: &str) -> u64 {
         let text = std::fs::read(self.root.path().join("pressure").join(resource)).expect("a counter");
-        jobgate::proto::text::some_total(&text).expect("a counter's line")
+        jobgate::proto::kernel::pressure_total(&text, "some").expect("a counter's line")
     }
 
     /// Lets counters grow by so many microseconds per second until the guard is dropped.
