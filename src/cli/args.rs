@@ -39,7 +39,8 @@ pub enum Command {
 /// What a gate is set to.
 #[derive(Debug, Default, clap::Args)]
 pub struct GateArgs {
-    /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: the usable cpus
+    /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: the usable cpus, four times as
+    /// many by the adaptive law
     #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]
     pub jobs: Option<String>,
     /// Hold while work waits for a cpu longer than so many microseconds per second
@@ -57,13 +58,22 @@ pub struct GateArgs {
     /// Seconds between two beats [default: 1]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub heartbeat: Option<String>,
-    /// How the limit is found; fixed: it is what -j says [default: fixed]
-    #[arg(long, value_name = "fixed")]
+    /// How the limit is found; fixed: it is what -j says; adaptive: by how busy cpus, io and memory are [default: fixed]
+    #[arg(long, value_name = "adaptive|fixed")]
     pub law: Option<String>,
+    /// Memory that is to stay available; no new job takes it [default: a twentieth of it by the adaptive law, else none]
+    #[arg(long, value_name = "SIZE|PERCENT", allow_hyphen_values = true)]
+    pub min_available: Option<String>,
+    /// Hold while the load average of the last minute is above so much per cpu; only where no pressure has a threshold
+    #[arg(long, value_name = "LOAD", allow_hyphen_values = true)]
+    pub max_load: Option<String>,
+    /// Whose cpus and pressure count; auto: the cgroup's that has a cpu quota, else the host's [default: auto]
+    #[arg(long, value_name = "host|cgroup[:PATH]")]
+    pub scope: Option<String>,
     /// Seconds after which a command that waits for its first token is started above the limit; 0: never
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub max_wait: Option<String>,
-    /// Where pressure/cpu, io and memory are read [default: /proc]
+    /// Where pressure/cpu, io and memory, stat, meminfo, loadavg, and our cgroup are read [default: /proc]
     #[arg(long, value_name = "DIR")]
     pub proc: Option<PathBuf>,
 }
@@ -76,8 +86,8 @@ pub struct GateArgs {
 Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
 nothing was started; 126: the command can't be run; 127: it wasn't found.
 SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
-Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY}, BB_HEARTBEAT_EVENT and
-BB_DISKMON_DIRS stand in for the options (bitbake's names and units), BB_DISKMON_WARNINTERVAL goes with the last; JOBGATE_LOG=debug tells more."
+Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY}, BB_LOADFACTOR_MAX, BB_HEARTBEAT_EVENT
+and BB_DISKMON_DIRS stand in for the options (bitbake's names and units), BB_DISKMON_WARNINTERVAL goes with the last; JOBGATE_LOG=debug tells more."
 )]
 pub struct RunArgs {
     #[command(flatten)]
@@ -258,7 +268,8 @@ pub struct StatusArgs {
 #[command(
     args_override_self = true,
     after_help = "\
-Settings: jobs, max-cpu, max-io, max-memory, hold, heartbeat, max-wait; 'none' unsets a threshold.
+Settings: jobs, law, max-cpu, max-io, max-memory, max-load, min-available, hold, heartbeat, max-wait, scope; 'none' unsets a
+threshold.
   jobgate set jobs=4 max-cpu=100000"
 )]
 pub struct SetArgs {

@@ -110,7 +110,8 @@ fn serve(wanted: Wanted, line: &mut background::Line) -> Result<(), Failure> {
     let cap = wanted.hello.cap.unwrap_or(u32::MAX);
     let settings = Settings::new(wishes.jobs.unwrap_or(cpus).min(cap), cpus);
     let pays_nothing = wanted.hello.lease == LeaseAsked::Nothing;
-    let spare = OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing };
+    let spare =
+        OwnGate { settings, scope: Default::default(), proc_root: PathBuf::from("/proc"), pays_nothing };
     let clock = Clock::start();
     let named = gate::named(wanted.socket.as_deref());
     let mut socket = String::new();

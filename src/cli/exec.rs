@@ -60,5 +60,5 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
 /// What is left when the gate is gone: what it has.
 fn spare(tokens: u32) -> OwnGate {
     let settings = Settings::new(tokens, usable_cpus());
-    OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing: true }
+    OwnGate { settings, scope: Default::default(), proc_root: PathBuf::from("/proc"), pays_nothing: true }
 }

@@ -277,5 +277,5 @@ fn wait_for(
 /// A gate that holds nothing back: that is done above.
 fn spare(jobs: u32, pays_nothing: bool) -> OwnGate {
     let settings = Settings::new(jobs, usable_cpus());
-    OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing }
+    OwnGate { settings, scope: Default::default(), proc_root: PathBuf::from("/proc"), pays_nothing }
 }

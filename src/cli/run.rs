@@ -11,6 +11,7 @@ use super::style::{self, Choice};
 use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
 use crate::policy::gate::Hold;
+use crate::policy::law;
 use crate::policy::pressure::PerResource;
 use crate::policy::regulator::{Settings, Wants};
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
@@ -239,6 +240,7 @@ impl Plan {
     fn own_gate(&self) -> OwnGate {
         OwnGate {
             settings: self.own_settings(),
+            scope: self.wishes.gate.scope.clone().unwrap_or_default(),
             proc_root: self.proc_root.clone(),
             pays_nothing: self.is_interactive,
         }
@@ -249,12 +251,16 @@ impl Plan {
         let cpus = usable_cpus();
         // Where the endpoint around us bounds the jobs, nothing else need.
         let is_bounded = self.around.is_private() && self.shape.choice.joins;
-        let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { cpus });
+        let law = law::Terms { kind: wishes.law.unwrap_or_default(), reserve: wishes.min_available };
+        let usual = law.kind.usual_ceiling(cpus).min(MOST_JOBS);
+        let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { usual });
         let jobs = self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1);
         Settings {
             thresholds: wishes.thresholds,
             hold: wishes.hold.unwrap_or(Hold::All),
             heartbeat: wishes.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+            law,
+            max_load: wishes.max_load,
             ..Settings::new(jobs, cpus)
         }
     }
@@ -354,8 +360,10 @@ fn real_file(tool: Tool, program: &OsStr) -> Option<PathBuf> {
 
 /// Nothing was asked for but the command and a number of jobs.
 fn says_nothing(args: &RunArgs) -> bool {
-    let GateArgs { jobs: _, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, proc } = &args.gate;
-    let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait];
+    let GateArgs { jobs: _, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, proc, .. } =
+        &args.gate;
+    let GateArgs { min_available, max_load, scope, .. } = &args.gate;
+    let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, min_available, max_load, scope];
     let own = [&args.style, &args.weight];
     let none = texts.iter().chain(&own).all(|text| text.is_none());
     none && proc.is_none() && args.diskmon.is_empty() && !args.private && args.socket.is_none()
@@ -364,9 +372,13 @@ fn says_nothing(args: &RunArgs) -> bool {
 /// Sees that the pressure that is watched can be read. Where the kernel has none nothing is watched, and it is said once; a
 /// folder that was named must have them.
 fn check_pressure(args: &GateArgs, wishes: &mut GateWishes) -> Result<(), Failure> {
-    let open = |root: &Path, pressure| {
-        Machine::open(root, &Scope::Auto, Wants { pressure, ..Wants::default() }).map(drop)
-    };
+    let scope = wishes.scope.clone().unwrap_or_default();
+    if let Scope::Cgroup(_) = scope {
+        let root = args.proc.as_deref().unwrap_or(Path::new("/proc"));
+        Machine::open(root, &scope, Wants::default()).map_err(|why| Failure(format!("--scope: {why}")))?;
+    }
+    let open =
+        |root: &Path, pressure| Machine::open(root, &scope, Wants { pressure, ..Wants::default() }).map(drop);
     if let Some(folder) = &args.proc {
         let all = PerResource::from_fn(|_| true);
         open(folder, all).map_err(|error| Failure(format!("--proc {}: {error}", folder.display())))?;

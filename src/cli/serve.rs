@@ -7,10 +7,13 @@ use super::settings::GateWishes;
 use super::{Failure, gate};
 use crate::policy::gate::Threshold;
 use crate::policy::pressure::Resource;
+use crate::policy::regulator::Wants;
 use crate::proto::config::{self, Config, Jobs, Listed};
 use crate::proto::status::hold_name;
-use crate::server::settings::{Layer, entry};
+use crate::proto::values::{Scope, law_name, reserve_text, scope_text};
+use crate::server::settings::{Layer, entry, scope_of};
 use crate::server::{Base, Kind, Server};
+use crate::sys::machine::Machine;
 use crate::sys::on_demand;
 use crate::sys::say::say;
 use crate::sys::service::{self, Systemd};
@@ -40,7 +43,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     wishes.warnings.iter().for_each(|warning| say(warning));
     let typed = typed(&args.gate, &wishes);
     let file = args.config.clone();
-    let reload = Box::new(move || read_base(file.as_deref(), &typed));
+    let root = proc_root.clone();
+    let reload = Box::new(move || read_base(file.as_deref(), &typed, &root));
     let base = reload()?;
     let given = service::inherited_listener().map_err(|error| Failure(error.to_string()))?;
     let unbinds = given.is_none();
@@ -122,6 +126,10 @@ fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
         let name = format!("--max-{word} or BB_PRESSURE_MAX_{}", word.to_uppercase());
         note(&format!("max-{word}"), max, &name);
     }
+    note("law", args.law.clone(), "--law");
+    note("min-available", args.min_available.clone(), "--min-available");
+    note("scope", args.scope.clone(), "--scope");
+    note("max-load", wishes.max_load.map(|load| load.to_string()), "--max-load or BB_LOADFACTOR_MAX");
     note("hold", args.hold.clone(), "--hold");
     let beat = wishes.heartbeat.map(|beat| beat.as_secs_f64().to_string());
     note("heartbeat", beat, "--heartbeat or BB_HEARTBEAT_EVENT");
@@ -130,7 +138,7 @@ fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
 }
 
 /// The file, if there is one, and above it what was typed. The error names file and line.
-fn read_base(file: Option<&Path>, typed: &Layer) -> Result<Base, String> {
+fn read_base(file: Option<&Path>, typed: &Layer, proc_root: &Path) -> Result<Base, String> {
     let path = file.unwrap_or(Path::new(CONFIG));
     let name = path.display();
     let mut base = Base::default();
@@ -145,6 +153,9 @@ fn read_base(file: Option<&Path>, typed: &Layer) -> Result<Base, String> {
         Err(error) => return Err(format!("{name}: {error}")),
     }
     base.layer.extend(typed.clone());
+    if let scope @ Scope::Cgroup(_) = scope_of(&base.layer) {
+        Machine::open(proc_root, &scope, Wants::default()).map_err(|why| format!("scope: {why}"))?;
+    }
     Ok(base)
 }
 
@@ -167,6 +178,10 @@ fn from_config(config: &Config, path: &Path) -> Result<Base, String> {
         let max = config.thresholds.get(resource).map(Threshold::us_per_second);
         note(&format!("max-{}", resource.name()), max.map(|max| max.to_string()));
     }
+    note("max-load", config.max_load.map(|load| load.to_string()));
+    note("law", config.law.kind.map(|law| law_name(law).to_owned()));
+    note("min-available", config.law.min_available.map(reserve_text));
+    note("scope", config.law.scope.as_ref().map(scope_text));
     note("hold", config.hold.map(|hold| hold_name(hold).to_owned()));
     note("heartbeat", config.heartbeat.map(|beat| beat.as_secs_f64().to_string()));
     note("max-wait", config.max_wait.map(|wait| wait.as_secs_f64().to_string()));

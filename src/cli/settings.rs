@@ -5,10 +5,12 @@
 use super::args::{GateArgs, RunArgs};
 use super::{Failure, disks};
 use crate::policy::gate::{Hold, Threshold, Thresholds};
+use crate::policy::law::Kind;
+use crate::policy::law::memory::Reserve;
 use crate::policy::pressure::{PerResource, Resource};
 use crate::proto::diskmon::Monitor;
 use crate::proto::status::hold_name;
-use crate::proto::values;
+use crate::proto::values::{self, Scope};
 use crate::proto::wire::WishesSaid;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -30,6 +32,10 @@ pub struct GateWishes {
     pub thresholds: Thresholds,
     pub hold: Option<Hold>,
     pub heartbeat: Option<Duration>,
+    pub law: Option<Kind>,
+    pub min_available: Option<Reserve>,
+    pub max_load: Option<f64>,
+    pub scope: Option<Scope>,
     /// Zero: without end.
     pub max_wait: Option<Duration>,
     /// What the user should know although it stops nothing.
@@ -58,14 +64,18 @@ impl GateWishes {
             thresholds.set(resource, Some(threshold));
             warnings.extend(warning);
         }
-        if let Some(law) = args.law.as_deref().filter(|&law| law != "fixed") {
-            return Err(Failure(format!("--law {law}: there is only 'fixed'")));
-        }
+        let load = args.max_load.clone().map(|value| Source { name: "--max-load".to_owned(), value });
+        let load = load.or_else(|| from_variable("BB_LOADFACTOR_MAX", &variable));
+        let reserve = |value: &str| values::reserve("--min-available", value);
         Ok(GateWishes {
             jobs: args.jobs.as_deref().map_or(Ok(None), |jobs| values::jobs("-j", jobs))?,
             thresholds,
             hold: args.hold.as_deref().map(|hold| values::hold("--hold", hold)).transpose()?,
             heartbeat: read_heartbeat(args, &variable, &mut warnings),
+            law: args.law.as_deref().map(|law| values::law("--law", law)).transpose()?,
+            min_available: args.min_available.as_deref().map(reserve).transpose()?,
+            max_load: load.map(|load| values::max_load(&load.name, &load.value)).transpose()?,
+            scope: args.scope.as_deref().map(|scope| values::scope("--scope", scope)).transpose()?,
             max_wait: args.max_wait.as_deref().map(|wait| values::wait("--max-wait", wait)).transpose()?,
             warnings,
         })
@@ -88,6 +98,10 @@ impl GateWishes {
             max: max.collect(),
             hold: self.hold.map(|hold| hold_name(hold).to_owned()),
             heartbeat_s: self.heartbeat.map(|beat| beat.as_secs_f64()),
+            law: self.law.map(|law| values::law_name(law).to_owned()),
+            min_available: self.min_available.map(values::reserve_text),
+            max_load: self.max_load,
+            scope: self.scope.as_ref().map(values::scope_text),
         }
     }
 }
@@ -183,7 +197,7 @@ mod tests {
 
     #[test]
     fn bad_input_says_which_and_what_to_give() {
-        let rows: [(&[&str], &str); 12] = [
+        let rows: [(&[&str], &str); 16] = [
             (&["-j0"], "-j '0': give a number from 1 to 4096, or 'auto'"),
             (&["-jx"], "-j 'x': give a number from 1 to 4096, or 'auto'"),
             (&["-j", "-1"], "-j '-1': give a number from 1 to 4096, or 'auto'"),
@@ -195,7 +209,14 @@ mod tests {
             (&["--max-memory", "nan"], "--max-memory 'nan' is not a number of microseconds per second"),
             (&["--hold", "none"], "--hold 'none': give 'all' or 'starts'"),
             (&["--style", "sem"], "--style 'sem': give 'auto', 'pipe' or 'fifo'"),
-            (&["--law", "adaptive"], "--law adaptive: there is only 'fixed'"),
+            (&["--law", "pid"], "--law 'pid': give 'adaptive' or 'fixed'"),
+            (
+                &["--min-available", "lots"],
+                "--min-available 'lots': give a size as in 2G or 500M, or a part as in 10%",
+            ),
+            (&["--max-load", "0"], "--max-load '0': give a number above 0"),
+            (&["--max-load", "-1"], "--max-load '-1': give a number above 0"),
+            (&["--scope", "all"], "--scope 'all': give 'auto', 'host', 'cgroup' or 'cgroup:PATH'"),
         ];
         for (options, sentence) in rows {
             assert_eq!(read(options, &[]).unwrap_err(), sentence, "{options:?}");
@@ -212,6 +233,11 @@ mod tests {
         assert_eq!(wishes.gate.heartbeat, Some(Duration::from_millis(500)));
         let wishes = read(&["--max-cpu", "20000", "--heartbeat", "2"], &variables).unwrap();
         assert_eq!((max_cpu(&wishes), wishes.gate.heartbeat), (Some(20000.0), Some(Duration::from_secs(2))));
+        let load = |options: &[&str], variable| read(options, &[("BB_LOADFACTOR_MAX", variable)]);
+        assert_eq!(load(&[], "1.5").unwrap().gate.max_load, Some(1.5));
+        assert_eq!(load(&[], "").unwrap().gate.max_load, None);
+        assert_eq!(load(&["--max-load", "2"], "0").unwrap().gate.max_load, Some(2.0));
+        assert_eq!(load(&[], "0").unwrap_err(), "BB_LOADFACTOR_MAX '0': give a number above 0");
         let refused = read(&[], &[("BB_PRESSURE_MAX_MEMORY", "0")]).unwrap_err();
         assert_eq!(refused, "BB_PRESSURE_MAX_MEMORY 0 is too low: the minimum is 1.0 microsecond per second");
     }

@@ -161,6 +161,16 @@ pub fn scope(name: &str, value: &str) -> Result<Scope, String> {
     }
 }
 
+/// The same as it would be typed.
+pub fn scope_text(scope: &Scope) -> String {
+    match scope {
+        Scope::Auto => "auto".to_owned(),
+        Scope::Host => "host".to_owned(),
+        Scope::Cgroup(None) => "cgroup".to_owned(),
+        Scope::Cgroup(Some(path)) => format!("cgroup:{}", path.display()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +198,9 @@ mod tests {
             assert!(max_load("--max-load", bad).is_err(), "{bad}");
         }
         assert_eq!(scope("", "cgroup:/a:b"), Ok(Scope::Cgroup(Some("/a:b".into()))));
-        assert_eq!((scope("", "host"), scope("", "auto")), (Ok(Scope::Host), Ok(Scope::Auto)));
+        for text in ["auto", "host", "cgroup", "cgroup:/a"] {
+            assert_eq!(scope("", text).as_ref().map(scope_text).as_deref(), Ok(text));
+        }
         for bad in ["", "cgroup:", "host:x", "Host"] {
             assert!(scope("--scope", bad).is_err(), "{bad}");
         }

@@ -23,6 +23,8 @@ pub struct View {
     pub limit: u32,
     /// Leases and tokens held.
     pub in_use: u32,
+    /// How the limit was found.
+    pub law: LawView,
     /// The gate.
     pub gate: GateView,
     /// Each resource's pressure.
@@ -35,6 +37,44 @@ pub struct View {
     pub settings: BTreeMap<String, SettingView>,
     /// Who has what.
     pub clients: Vec<ClientView>,
+}
+
+/// How the limit was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LawView {
+    /// `adaptive` or `fixed`.
+    pub kind: String,
+    /// What bounds the limit: `ceiling`, `cpu`, `io`, `memory` or `growth`.
+    pub tightest: String,
+    /// Usable cpus.
+    pub cpus: u32,
+    /// How many jobs may run by each part; none: it bounds nothing, or isn't known.
+    pub parts: PartsView,
+    /// Runnable threads over cpus, smoothed; none: not measured.
+    pub load: Option<f64>,
+    /// The size that a job is thought to have, in bytes; none where memory isn't looked at.
+    pub job_bytes: Option<u64>,
+    /// Memory that is available, in bytes, likewise.
+    pub available_bytes: Option<u64>,
+    /// Everything waits for memory: one job may run until that is over.
+    pub thrashes: bool,
+    /// Somebody reads the pressure files so fast that they say nothing.
+    pub distrusts_pressure: bool,
+}
+
+/// The parts of the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartsView {
+    /// The headroom of the cpus.
+    pub cpu: Option<u32>,
+    /// Io.
+    pub io: Option<u32>,
+    /// The room in memory.
+    pub memory: Option<u32>,
+    /// How fast the number of jobs may grow.
+    pub growth: Option<u32>,
 }
 
 /// Open, held, or just started anew.
@@ -53,9 +93,9 @@ pub struct GateView {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReasonView {
-    /// `cpu`, `io` or `memory`.
+    /// `cpu`, `io` or `memory`, or `load`, the load average per cpu.
     pub resource: String,
-    /// Its rate.
+    /// Its rate, or the load.
     pub rate: f64,
     /// Its threshold.
     pub max: f64,

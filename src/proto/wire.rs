@@ -119,6 +119,14 @@ pub struct WishesSaid {
     pub hold: Option<String>,
     /// Seconds.
     pub heartbeat_s: Option<f64>,
+    /// `adaptive` or `fixed`.
+    pub law: Option<String>,
+    /// As typed: `2G`, `10%`.
+    pub min_available: Option<String>,
+    /// Load average per cpu.
+    pub max_load: Option<f64>,
+    /// As typed: `auto`, `host`, `cgroup`, `cgroup:PATH`.
+    pub scope: Option<String>,
 }
 
 /// What is out already when a client meets a new server.

@@ -33,7 +33,9 @@ const ME: ClientId = 1;
 pub struct OwnGate {
     /// Its settings.
     pub settings: Settings,
-    /// Where pressure is read.
+    /// Whose cpus and pressure count.
+    pub scope: Scope,
+    /// Where the machine is looked at.
     pub proc_root: PathBuf,
     /// The tree pays no lease: an interactive shell.
     pub pays_nothing: bool,
@@ -405,6 +407,10 @@ impl Source {
                             regulator.note(now, Input::Blind);
                         }
                         regulator.handle(now, Input::Sample(reading));
+                        let note = machine
+                            .as_mut()
+                            .and_then(|machine| machine.note(regulator.law().distrusts_pressure()));
+                        note.into_iter().for_each(say);
                     }
                     None => regulator.handle(now, Input::Blind),
                 },
@@ -415,7 +421,7 @@ impl Source {
 
 fn open_own(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
     let settings = spare.settings;
-    let (machine, _) = Machine::open_what_there_is(&spare.proc_root, &Scope::Auto, settings.wants());
+    let (machine, _) = Machine::open_what_there_is(&spare.proc_root, &spare.scope, settings.wants());
     let mut regulator = Regulator::new(settings, now);
     let terms = Terms {
         lease: if spare.pays_nothing { Lease::Nothing } else { Lease::Counted },

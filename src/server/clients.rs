@@ -9,7 +9,7 @@ use crate::policy::account::{Claim, ClientId, Lease, Terms};
 use crate::policy::pressure::Resource;
 use crate::policy::regulator::Input;
 use crate::policy::time::Moment;
-use crate::proto::values::{MOST_JOBS, Scope};
+use crate::proto::values::{self, MOST_JOBS, reserve_text};
 use crate::proto::wire::{EXEC, HELD, Hello, LeaseAsked, PROTOCOL, Reply, Welcome, WishesSaid, is_spoken};
 use crate::sys::machine::Machine;
 use crate::sys::proc::usable_cpus;
@@ -18,6 +18,9 @@ use crate::sys::socket::Peer;
 use mio::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// No path of a cgroup is longer.
+const LONGEST_SCOPE: usize = 4096;
 
 /// Labels are cut there.
 const LONGEST_LABEL: usize = 60;
@@ -176,14 +179,14 @@ impl Server {
             (self.cpus, self.cpus_seen) = (usable_cpus(), now);
         }
         let cpus = self.cpus;
+        let set = settings::of_set(&self.set);
         let base = match &self.kind {
             Kind::Service { base, .. } => base.layer.clone(),
-            Kind::OnDemand { .. } => self.wishes_of_clients(cpus),
+            Kind::OnDemand { .. } => self.wishes_of_clients(cpus, &set),
         };
-        let set = settings::of_set(&self.set);
         let (mut settings, all, max_wait) = settings::resolve(cpus, &[&base, &set]);
         (self.all, self.max_wait) = (all, max_wait);
-        let looks_at = (settings.wants(), Scope::Auto);
+        let looks_at = (settings.wants(), settings::scope_of(&self.all));
         if looks_at != self.looks_at {
             let (machine, why) = Machine::open_what_there_is(&self.proc_root, &looks_at.1, looks_at.0);
             if let Some(why) = &why {
@@ -207,7 +210,7 @@ impl Server {
 
     /// Those of all who have a say: an `exec` wants no gate of a certain kind, and who runs inside a job of another
     /// doesn't make that one's gate larger.
-    fn wishes_of_clients(&self, cpus: u32) -> Layer {
+    fn wishes_of_clients(&self, cpus: u32, set: &Layer) -> Layer {
         let clients = self.conns.values().filter_map(|conn| Some((conn.id()?, conn)));
         let mut clients: Vec<(ClientId, &Conn)> =
             clients.filter(|&(_, conn)| conn.hello.style != EXEC && !conn.is_guest).collect();
@@ -215,23 +218,38 @@ impl Server {
         let named = clients
             .iter()
             .map(|(_, conn)| (format!("{} (pid {})", conn.hello.label, self.pid_of(conn)), &*conn.hello));
-        settings::of_clients(cpus, named)
+        settings::of_clients(cpus, settings::law_of(set), named)
     }
 }
 
 /// What is kept of a hello: what is made use of later, each part bounded.
 fn kept(hello: &Hello) -> Hello {
-    let WishesSaid { jobs, max, hold, heartbeat_s } = &hello.wishes;
+    let WishesSaid { jobs, max, hold, heartbeat_s, law, min_available, max_load, scope } = &hello.wishes;
     let known = |word: &String| Resource::ALL.iter().any(|resource| resource.name() == word);
     let max = max.iter().filter(|(word, _)| known(word)).map(|(word, &max)| (word.clone(), max)).collect();
-    let hold = hold.clone().filter(|hold| ["all", "starts"].contains(&hold.as_str()));
+    let one_of =
+        |word: &Option<String>, all: [&str; 2]| word.clone().filter(|word| all.contains(&word.as_str()));
+    let min_available =
+        min_available.as_ref().and_then(|text| values::reserve("", text).ok()).map(reserve_text);
+    let scope =
+        scope.clone().filter(|scope| scope.len() <= LONGEST_SCOPE && values::scope("", scope).is_ok());
+    let wishes = WishesSaid {
+        jobs: *jobs,
+        max,
+        hold: one_of(hold, ["all", "starts"]),
+        heartbeat_s: *heartbeat_s,
+        law: one_of(law, ["adaptive", "fixed"]),
+        min_available,
+        max_load: *max_load,
+        scope,
+    };
     Hello {
         pid: hello.pid,
         lender: hello.lender,
         inside: hello.inside,
         label: clean(&hello.label),
         style: clean(&hello.style).chars().take(LONGEST_STYLE).collect(),
-        wishes: WishesSaid { jobs: *jobs, max, hold, heartbeat_s: *heartbeat_s },
+        wishes,
         follows: hello.follows,
         ..Hello::default()
     }

@@ -348,5 +348,6 @@ impl Server {
             self.regulator.note(now, Input::Blind);
         }
         self.regulator.handle(now, Input::Sample(reading));
+        machine.note(self.regulator.law().distrusts_pressure()).into_iter().for_each(say);
     }
 }

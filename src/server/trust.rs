@@ -107,10 +107,15 @@ impl Server {
         let Kind::Service { .. } = self.kind else { return Vec::new() };
         let mut notices = Vec::new();
         let at = self.socket.display();
-        let WishesSaid { max, hold, heartbeat_s, .. } = &hello.wishes;
-        if !max.is_empty() || hold.is_some() || heartbeat_s.is_some() {
+        let WishesSaid { jobs: _, max, hold, heartbeat_s, law, min_available, max_load, scope } =
+            &hello.wishes;
+        let texts = [hold, law, min_available, scope];
+        let numbers = [heartbeat_s, max_load];
+        let says_one =
+            texts.iter().any(|text| text.is_some()) || numbers.iter().any(|number| number.is_some());
+        if !max.is_empty() || says_one {
             notices.push(format!(
-                "thresholds, --hold and --heartbeat are passed over: the gate at {at} has its own (jobgate status)"
+                "thresholds, --hold, --heartbeat and --law are passed over: the gate at {at} has its own (jobgate status)"
             ));
         }
         let weight = self.weight(hello, uid);

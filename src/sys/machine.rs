@@ -31,6 +31,8 @@ pub struct Machine {
     /// The cgroup that counts, if it isn't the whole host.
     group: Option<Bound>,
     cpus: Option<(Instant, u32)>,
+    /// It was told that pressure can't be believed.
+    told: bool,
 }
 
 /// What is read of a cgroup in place of the host's figures.
@@ -70,6 +72,7 @@ impl Machine {
             limits: if memory { group.as_ref().unwrap_or(&own).memory_limits() } else { Vec::new() },
             group: group.as_ref().filter(|_| law).and_then(Bound::of),
             cpus: None,
+            told: false,
         };
         for resource in Resource::ALL {
             machine.open_pressure(root, group.as_ref(), resource)?;
@@ -159,6 +162,13 @@ impl Machine {
             cpus,
         };
         (reading, why)
+    }
+
+    /// What its user should know once, where pressure is found not to be believed.
+    pub fn note(&mut self, distrusts_pressure: bool) -> Option<&'static str> {
+        (distrusts_pressure && !std::mem::replace(&mut self.told, true)).then_some(
+            "somebody reads /proc/pressure so fast that it says nothing: the limit goes by the run queue instead",
+        )
     }
 
     fn cpus(&mut self) -> u32 {
@@ -359,6 +369,13 @@ mod tests {
         assert_eq!(some(&look(&Scope::Cgroup(Some("/a".into())))), Some(5));
         let missing = Machine::open(root.path(), &Scope::Cgroup(Some("/x".into())), LAW).map(drop);
         assert_eq!(missing, Err("there is no cgroup /x".to_owned()));
+    }
+
+    #[test]
+    fn a_note_is_told_once() {
+        let mut machine = open(&root(&[]), LAW).unwrap();
+        let told = [false, true, true, false, true].map(|distrusts| machine.note(distrusts).is_some());
+        assert_eq!(told, [false, true, false, false, false]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod faults;
+pub mod machine;
 pub mod nest;
 pub mod plant;
 pub mod pool;

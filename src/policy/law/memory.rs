@@ -19,6 +19,10 @@ const LEAST_SIZE: f64 = 16.0 * MIB;
 /// The size of a job is the largest seen; that is forgotten by half in this time.
 const SIZE_HALF_LIFE: Duration = Duration::from_secs(35);
 
+/// ... and the sooner the more often it is as large as what is seen, beyond so often: what others have taken and given back
+/// was no job's.
+const CREDIBLE: f64 = 8.0;
+
 /// What is in use beyond a first guess for each job is taken for others' after a while: half of it in this time.
 const BASE_HALF_LIFE: Duration = Duration::from_secs(300);
 
@@ -96,14 +100,16 @@ impl Room {
             self.size = self.size.max(FIRST_SIZE);
             return;
         }
-        let left = |half_life: Duration| 0.5f64.powf(dt.min(TOO_OLD).as_secs_f64() / half_life.as_secs_f64());
+        let dt = dt.min(TOO_OLD).as_secs_f64();
+        let left = |half_life: Duration| 0.5f64.powf(dt / half_life.as_secs_f64());
         let others = used - f64::from(jobs) * FIRST_SIZE;
         if others > self.base {
             self.base = others - (others - self.base) * left(BASE_HALF_LIFE);
         }
         self.base = self.base.min(used);
-        let seen = (used - self.base) / f64::from(jobs);
-        self.size = (self.size * left(SIZE_HALF_LIFE)).max(seen).max(LEAST_SIZE);
+        let seen = ((used - self.base) / f64::from(jobs)).max(LEAST_SIZE);
+        let haste = (self.size / (CREDIBLE * seen).max(FIRST_SIZE)).max(1.0);
+        self.size = (self.size * left(SIZE_HALF_LIFE).powf(haste)).max(seen);
     }
 
     /// `issued` jobs were let out since the start.

@@ -32,6 +32,17 @@ pub enum Kind {
     Adaptive,
 }
 
+impl Kind {
+    /// The ceiling where nobody says one: as many jobs as usable cpus; by the adaptive law, which sees whether they are
+    /// busy, four times as many.
+    pub fn usual_ceiling(self, cpus: u32) -> u32 {
+        match self {
+            Kind::Fixed => cpus,
+            Kind::Adaptive => cpus.saturating_mul(4),
+        }
+    }
+}
+
 /// What a law is set to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Terms {

@@ -203,7 +203,7 @@ fn the_largest_size_seen_is_forgotten_by_half_in_35_seconds() {
     law.look(at(1_000), room(32 * GIB, 28 * GIB), 4);
     assert!(near(law.job_size(), GIB), "{}", law.job_size());
     for second in 2..=36 {
-        law.look(at(second * 1_000), room(32 * GIB, 32 * GIB - 100 * MIB), 4);
+        law.look(at(second * 1_000), room(32 * GIB, 32 * GIB - 640 * MIB), 4);
     }
     assert!(near(law.job_size(), GIB / 2), "{}", law.job_size());
     for second in 37..=600 {
@@ -212,6 +212,20 @@ fn the_largest_size_seen_is_forgotten_by_half_in_35_seconds() {
     assert_eq!(law.job_size(), 16 * MIB, "no smaller");
     law.look(at(601_000), room(32 * GIB, 32 * GIB), 0);
     assert_eq!(law.job_size(), 256 * MIB, "the next build may be another");
+}
+
+#[test]
+fn what_others_take_and_give_back_is_forgotten_soon() {
+    let mut law = Room::new(None);
+    law.look(at(0), room(64 * GIB, 60 * GIB), 0);
+    law.look(at(1_000), room(64 * GIB, 59 * GIB), 4);
+    law.look(at(2_000), room(64 * GIB, 2 * GIB), 4);
+    assert!(law.job_size() > 14 * GIB);
+    for second in 3..=20 {
+        law.look(at(second * 1_000), room(64 * GIB, 59 * GIB), 4);
+    }
+    assert!(law.job_size() < 4 * GIB, "{}", law.job_size() / MIB);
+    assert!(law.job_size() > GIB, "a job that is eight times as large may well come again");
 }
 
 #[test]
