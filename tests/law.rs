@@ -10,7 +10,7 @@ use support::Real::SystemMake;
 use support::build::Build;
 use support::machine::{FakeMachine, Stand};
 use support::shared::Shared;
-use support::{finish, succeed};
+use support::{await_change, finish, jobs, succeed};
 
 const OLD: Build = Build::Make(SystemMake);
 
@@ -135,6 +135,22 @@ fn a_run_brings_its_law_and_set_is_above_it() {
     succeed(&mut shared.jobgate(&["set", "law=fixed"]));
     let status = shared.await_status(|status| status["law"]["kind"] == "fixed");
     assert_eq!(status["jobs"], cpus);
+}
+
+#[test]
+fn a_gate_of_ones_own_has_a_law_too() {
+    let (machine, shared) = (FakeMachine::new(Stand::default()), Shared::new());
+    let _build = greedy(&shared, &["--law", "adaptive", "-j6", "--proc", machine.path()]);
+    let course = || jobs(&shared.log()).course;
+    let from = await_change(shared.folder.path(), || {
+        let seen = course();
+        seen.iter().any(|&(_, running)| running == 6).then_some(seen.len())
+    });
+    machine.stand(Stand { busy: 1.0, pressure: 1.0, ..Stand::default() });
+    // One after the other: between two of them nobody runs.
+    let alone =
+        |seen: &[(f64, usize)]| seen.windows(6).any(|six| six.iter().all(|&(_, running)| running <= 1));
+    await_change(shared.folder.path(), || alone(course().get(from..)?).then_some(()));
 }
 
 #[test]

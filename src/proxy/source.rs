@@ -68,7 +68,7 @@ pub struct Source {
 enum Gate {
     Own {
         regulator: Box<Regulator>,
-        machine: Option<Machine>,
+        machine: Option<Box<Machine>>,
         allotment: u32,
         /// The number of the last allotment, and of the one in force.
         serial: u64,
@@ -398,7 +398,7 @@ impl Source {
                     (*allotment, *serial) = (tokens, number)
                 }
                 Action::Tell(Change::Grant { .. }) => {}
-                Action::Sample => match machine.as_mut().map(Machine::look) {
+                Action::Sample => match machine.as_mut().map(|machine| machine.look()) {
                     Some((reading, why)) => {
                         if let Some(why) = why {
                             say(&format!(
@@ -435,5 +435,12 @@ fn open_own(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
     };
     regulator.handle(now, Input::Join(ME, terms, claim));
     let allotment = claim.map_or(0, |claim| claim.allotment);
-    Gate::Own { regulator: Box::new(regulator), machine, allotment, serial: 0, obeyed: 0, reported: None }
+    Gate::Own {
+        regulator: Box::new(regulator),
+        machine: machine.map(Box::new),
+        allotment,
+        serial: 0,
+        obeyed: 0,
+        reported: None,
+    }
 }
