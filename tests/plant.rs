@@ -368,10 +368,11 @@ fn memory(table: &mut String) {
     let jobs = |jobs, length, memory| Work { jobs, length, waits: 5, memory, spread: 100, idle_until: 0 };
     let alike = |jobs, length, memory| Work { jobs, length, waits: 5, memory, spread: 10, idle_until: 0 };
     let small = |cpus, memory| Machine { memory, ..Machine::quiet(cpus) };
-    let cases: [(&str, Machine, Vec<Work>); 10] = [
+    let cases: [(&str, Machine, Vec<Work>); 11] = [
         ("300 MB each in 1200 MB", small(2, 1_200), vec![alike(64, 2_000, 300)]),
         ("the same, long", small(2, 1_200), vec![alike(32, 10_000, 300)]),
         ("the same, short", small(2, 1_200), vec![alike(320, 300, 300)]),
+        ("the same, asleep", small(2, 1_200), vec![Work { waits: 95, ..alike(64, 150, 300) }]),
         ("150 to 450 MB in 1200 MB", small(2, 1_200), vec![jobs(64, 2_000, 300)]),
         ("the same, long", small(2, 1_200), vec![jobs(32, 10_000, 300)]),
         ("the same, short", small(2, 1_200), vec![jobs(320, 300, 300)]),

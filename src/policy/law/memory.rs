@@ -2,7 +2,8 @@
 //!
 //! A compiler grows after it was let in, and without swap nothing warns before memory runs out: only what is available does.
 //! So what was issued a moment ago has its size set aside, and a job that takes a finished one's place is judged like
-//! any other, for it will grow too. Doesn't know whose the memory is that is in use.
+//! any other, for it will grow too. How large a job becomes shows in what it gives back when it ends. Doesn't know whose the
+//! memory is that is in use.
 
 use super::cpu::TOO_OLD;
 use crate::policy::reading::Memory;
@@ -13,10 +14,16 @@ use std::time::Duration;
 /// The size of a job while none has been seen, in bytes.
 const FIRST_SIZE: f64 = 256.0 * MIB;
 
+/// Until one has ended a job may become so many times as large as it is thought to be.
+const UNKNOWN: f64 = 2.0;
+
+/// At least so much of a job's size stays in reserve.
+const RESERVED: f64 = 0.25;
+
 /// No job is thought to be smaller.
 const LEAST_SIZE: f64 = 16.0 * MIB;
 
-/// The size of a job is the largest seen; that is forgotten by half in this time.
+/// The size of a job is the largest seen; that is forgotten by half in this time, ...
 const SIZE_HALF_LIFE: Duration = Duration::from_secs(35);
 
 /// ... and the sooner the more often it is as large as what is seen, beyond so often: what others have taken and given back
@@ -27,7 +34,13 @@ const CREDIBLE: f64 = 8.0;
 const BASE_HALF_LIFE: Duration = Duration::from_secs(300);
 
 /// A job that was issued so long ago has shown how large it is.
-const YOUNG: Duration = Duration::from_secs(2);
+const YOUNG: Duration = Duration::from_secs(10);
+
+/// What was issued within this is remembered as one.
+const BUCKET: Duration = Duration::from_millis(100);
+
+/// How fast memory is taken is smoothed by this.
+const RISE_SMOOTHING: Duration = Duration::from_secs(1);
 
 /// Where there is less than this the reserve is a larger part of it.
 const SMALL_MACHINE: u64 = 8 << 30;
@@ -55,17 +68,30 @@ fn usual_reserve(total: u64) -> f64 {
     total as f64 * if total < SMALL_MACHINE { 0.10 } else { 0.05 }
 }
 
-/// See the module.
+/// See the module. Sizes are bytes.
 #[derive(Debug, Default)]
 pub struct Room {
     reserve: Option<Reserve>,
-    last: Option<(Moment, Memory)>,
-    /// In use when nothing of ours ran, in bytes.
+    last: Option<Look>,
+    /// In use when nothing of ours ran.
     base: f64,
-    /// Of one job, in bytes.
+    /// Of one job.
     size: f64,
+    /// One has ended, so that its size is one.
+    is_known: bool,
+    /// How fast memory is taken, a second.
+    rise: f64,
     /// How many were issued, and when.
-    young: VecDeque<(Moment, u32)>,
+    young: VecDeque<(Moment, f64)>,
+    issued: u64,
+}
+
+/// How things stood.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    when: Moment,
+    memory: Memory,
+    jobs: u32,
     issued: u64,
 }
 
@@ -87,39 +113,69 @@ impl Room {
             return;
         };
         let used = memory.total.saturating_sub(memory.available) as f64;
-        let dt = match self.last.replace((now, memory)) {
-            Some((when, before)) if before.total == memory.total => now.since(when),
-            // The first look, or another cgroup's limit is the nearest now.
-            Some(_) | None => {
-                self.base = used;
-                Duration::ZERO
-            }
-        };
-        if jobs == 0 {
+        let look = Look { when: now, memory, jobs, issued: self.issued };
+        // At the first look, or where another cgroup's limit is the nearest now, nothing can be compared.
+        let before = self.last.replace(look).filter(|before| before.memory.total == memory.total);
+        if before.is_none() {
             self.base = used;
-            self.size = self.size.max(FIRST_SIZE);
+        }
+        if jobs == 0 {
+            // The next build may be another.
+            (self.base, self.size, self.is_known) = (used, self.size.max(FIRST_SIZE), false);
             return;
         }
-        let dt = dt.min(TOO_OLD).as_secs_f64();
+        let dt = before.map_or(Duration::ZERO, |before| now.since(before.when).min(TOO_OLD)).as_secs_f64();
         let left = |half_life: Duration| 0.5f64.powf(dt / half_life.as_secs_f64());
         let others = used - f64::from(jobs) * FIRST_SIZE;
         if others > self.base {
             self.base = others - (others - self.base) * left(BASE_HALF_LIFE);
         }
         self.base = self.base.min(used);
-        let seen = ((used - self.base) / f64::from(jobs)).max(LEAST_SIZE);
-        let haste = (self.size / (CREDIBLE * seen).max(FIRST_SIZE)).max(1.0);
-        self.size = (self.size * left(SIZE_HALF_LIFE).powf(haste)).max(seen);
+        let mean = ((used - self.base) / f64::from(jobs)).max(LEAST_SIZE);
+        let ended = before.map_or(0.0, |before| self.ended(before, look, dt));
+        let haste = (self.size / (CREDIBLE * mean).max(FIRST_SIZE)).max(1.0);
+        self.size = (self.size * left(SIZE_HALF_LIFE).powf(haste)).max(mean).max(ended);
+    }
+
+    /// The size of what has ended between two looks, 0 where nothing seems to have.
+    fn ended(&mut self, before: Look, look: Look, dt: f64) -> f64 {
+        let ends = u64::from(before.jobs) + look.issued - before.issued;
+        let ends = ends.saturating_sub(u64::from(look.jobs)) as f64;
+        let given_back = look.memory.available as f64 - before.memory.available as f64;
+        self.is_known |= ends > 0.0;
+        // What a job gives back at its end is more than jobs give and take all the time.
+        if given_back < LEAST_SIZE.max(self.size / 4.0) {
+            let weight = 1.0 - (-dt / RISE_SMOOTHING.as_secs_f64()).exp();
+            self.rise += weight * ((-given_back).max(0.0) / dt.max(1e-3) - self.rise);
+            return 0.0;
+        }
+        self.is_known = true;
+        let given_back = given_back + self.rise * dt;
+        if ends > 0.0 {
+            return given_back / ends;
+        }
+        // Others have taken their tokens before anybody saw them come back, and will grow.
+        // What has been forgotten of the size mustn't make two of a large one.
+        let ends = (given_back / self.size + 0.2).floor().max(1.0);
+        self.push_young(look.when, ends);
+        given_back / ends
     }
 
     /// `issued` jobs were let out since the start.
     pub fn note_issued(&mut self, now: Moment, issued: u64) {
         let new = issued.saturating_sub(self.issued);
         self.issued = issued;
-        if new > 0 {
-            self.young.push_back((now, u32::try_from(new).unwrap_or(u32::MAX)));
-        }
         self.forget(now);
+        if new > 0 {
+            self.push_young(now, new as f64);
+        }
+    }
+
+    fn push_young(&mut self, now: Moment, jobs: f64) {
+        match self.young.back_mut() {
+            Some((when, known)) if now.since(*when) < BUCKET => *known += jobs,
+            Some(_) | None => self.young.push_back((now, jobs)),
+        }
     }
 
     fn forget(&mut self, now: Moment) {
@@ -140,12 +196,15 @@ impl Room {
     /// How many more there is room for; below 0: too many are out.
     fn more(&mut self, now: Moment, jobs: u32) -> Option<f64> {
         self.forget(now);
-        let (_, memory) = self.last?;
-        let reserve = self.reserve.map_or_else(|| usual_reserve(memory.total), |own| own.of(memory.total));
-        // What has ended meanwhile grows no more.
-        let young = self.young.iter().map(|&(_, jobs)| f64::from(jobs)).sum::<f64>().min(f64::from(jobs));
-        let room = memory.available as f64 - reserve.max(self.size) - young * self.size;
-        Some(room / self.size)
+        let Memory { available, total } = self.last?.memory;
+        let reserve = self.reserve.map_or_else(|| usual_reserve(total), |own| own.of(total));
+        let size = self.job_size() as f64;
+        // What has ended meanwhile grows no more; and none grows beyond its size.
+        let jobs = f64::from(jobs);
+        let young = self.young.iter().map(|&(_, jobs)| jobs).sum::<f64>().min(jobs);
+        let used = total.saturating_sub(available) as f64 - self.base;
+        let growth = (young * size).min(jobs * size - used).max(0.0);
+        Some((available as f64 - reserve.max(size * RESERVED) - growth) / size)
     }
 
     /// Whether so little is left that what becomes free should be seen soon.
@@ -153,13 +212,13 @@ impl Room {
         self.more(now, jobs).is_some_and(|more| more < 2.0)
     }
 
-    /// The size that a job is thought to have, in bytes.
+    /// The size that a job is thought to come to, in bytes.
     pub fn job_size(&self) -> u64 {
-        self.size as u64
+        (self.size * if self.is_known { 1.0 } else { UNKNOWN }) as u64
     }
 
     /// What was available at the last look, in bytes.
     pub fn available(&self) -> Option<u64> {
-        self.last.map(|(_, memory)| memory.available)
+        self.last.map(|look| look.memory.available)
     }
 }

@@ -164,103 +164,162 @@ fn room(total: u64, available: u64) -> Option<Memory> {
     Some(Memory { available, total })
 }
 
+/// A gate's room, told of jobs and of what is available in 32 GiB.
+struct Told {
+    room: Room,
+    issued: u64,
+    /// Where its time begins, in ms.
+    from: u64,
+}
+
+impl Told {
+    fn new() -> Told {
+        let mut told = Told { room: Room::new(None), issued: 0, from: 0 };
+        told.look(0, 32 * GIB, 0, 0);
+        told
+    }
+
+    /// After so many ms so much is available, so many jobs run, and so many were issued since.
+    fn look(&mut self, ms: u64, available: u64, jobs: u32, issued: u64) {
+        self.issued += issued;
+        self.room.note_issued(self.at(ms), self.issued);
+        self.room.look(self.at(ms), room(32 * GIB, available), jobs);
+    }
+
+    fn at(&self, ms: u64) -> Moment {
+        at(self.from + ms)
+    }
+
+    fn limit(&mut self, ms: u64, jobs: u32) -> u32 {
+        self.room.limit(self.at(ms), jobs).unwrap()
+    }
+
+    /// One job of that size has been and gone, and another begun.
+    fn knows(size: u64) -> Told {
+        let mut told = Told::new();
+        (0..10).for_each(|second| told.look(second * 1_000, 32 * GIB - size, 1, u64::from(second == 0)));
+        told.look(9_250, 32 * GIB, 1, 1);
+        told.from = 9_000;
+        assert!(near(told.room.job_size(), size), "{} MiB", told.room.job_size() / MIB);
+        told
+    }
+}
+
 #[test]
 fn as_many_jobs_as_there_is_room_for() {
     let mut law = Room::new(None);
     assert_eq!(law.limit(at(0), 3), None, "nothing is known");
-    law.look(at(0), room(32 * GIB, 30 * GIB), 0);
-    // 30 GiB less 5 % of 32, in jobs of 256 MiB.
-    assert_eq!(law.limit(at(0), 0), Some(113));
-    law.note_issued(at(0), 8);
-    assert_eq!(law.limit(at(0), 8), Some(113), "eight more, and eight less room");
-    assert_eq!(law.limit(at(2_000), 8), Some(121), "by now it would show what they use");
-    // They grow to 1 GiB each.
-    law.look(at(3_000), room(32 * GIB, 22 * GIB), 8);
-    assert!(near(law.job_size(), GIB), "{}", law.job_size());
-    assert_eq!(law.limit(at(3_000), 8), Some(28));
-    law.note_issued(at(3_100), 9);
-    assert_eq!(law.limit(at(3_100), 8), Some(27), "one replaces another, and will grow, too");
-    law.note_issued(at(3_200), 99);
-    assert_eq!(law.limit(at(3_200), 8), Some(20), "short ones have come and gone");
+    let mut told = Told::new();
+    // 32 GiB less a twentieth, in jobs that may come to twice 256 MiB each.
+    assert_eq!(told.limit(0, 0), 60);
+    told.room.note_issued(at(0), 8);
+    assert_eq!(told.limit(0, 8), 60, "eight more, and eight less room");
+    let mut told = Told::knows(GIB);
+    // Eight run, that have half of it yet.
+    told.look(2_000, 28 * GIB, 8, 8);
+    assert_eq!(told.limit(2_000, 8), 8 + 23, "28 less 1.6, less what they will come to");
+    told.look(12_000, 28 * GIB, 8, 0);
+    assert_eq!(told.limit(12_000, 8), 8 + 29, "by now they don't grow any more, and size is forgotten");
+}
+
+#[test]
+fn a_job_that_takes_a_finished_ones_place_is_judged_too() {
+    for is_seen in [true, false] {
+        let mut told = Told::knows(GIB);
+        told.look(2_000, 30 * GIB, 4, 3);
+        told.look(13_000, 30 * GIB, 4, 0);
+        let settled = told.limit(13_000, 4);
+        // Where nobody saw the token come back, what was given back shows it.
+        told.look(13_050, 30 * GIB + 768 * MIB, 4, u64::from(is_seen));
+        assert_eq!(told.limit(13_050, 4), settled, "{is_seen}: that will be used again");
+    }
+}
+
+#[test]
+fn how_large_a_job_becomes_shows_when_it_ends() {
+    let mut told = Told::new();
+    told.look(1_000, 32 * GIB - 400 * MIB, 4, 4);
+    assert!(near(told.room.job_size(), 2 * 250 * MIB), "they may still grow: {}", told.room.job_size() / MIB);
+    told.look(3_000, 32 * GIB - 2_400 * MIB, 4, 0);
+    told.look(3_250, 32 * GIB - 1_500 * MIB, 3, 0);
+    let size = told.room.job_size();
+    assert!(size >= 900 * MIB && size < 1_200 * MIB, "{} MiB", size / MIB);
+    told.look(3_500, 32 * GIB, 1, 0);
+    assert!(told.room.job_size() < 1_200 * MIB, "two have ended: {} MiB", told.room.job_size() / MIB);
 }
 
 #[test]
 fn where_there_is_no_room_what_comes_back_is_not_issued_again() {
     let mut law = Room::new(None);
     law.look(at(0), room(4 * GIB, 4 * GIB), 0);
+    law.note_issued(at(0), 3);
     law.look(at(1_000), room(4 * GIB, GIB), 3);
     assert_eq!((law.limit(at(1_000), 3), law.limit(at(1_000), 2)), (Some(2), Some(1)));
     assert_eq!(law.limit(at(1_000), 0), Some(1), "one job always runs");
     assert!(law.is_tight(at(1_000), 3));
-    law.look(at(1_050), room(4 * GIB, 2 * GIB), 2);
-    assert_eq!(law.limit(at(1_050), 2), Some(3), "one has ended: there is room for one");
+    law.look(at(9_000), room(4 * GIB, GIB), 3);
+    law.look(at(9_050), room(4 * GIB, 3 * GIB), 1);
+    assert_eq!(law.limit(at(9_050), 1), Some(3), "two have ended: there is room for two");
 }
 
 #[test]
 fn the_largest_size_seen_is_forgotten_by_half_in_35_seconds() {
-    let mut law = Room::new(None);
-    law.look(at(0), room(32 * GIB, 32 * GIB), 0);
-    law.look(at(1_000), room(32 * GIB, 28 * GIB), 4);
-    assert!(near(law.job_size(), GIB), "{}", law.job_size());
-    for second in 2..=36 {
-        law.look(at(second * 1_000), room(32 * GIB, 32 * GIB - 640 * MIB), 4);
+    let mut told = Told::knows(GIB);
+    for quarter in 2..=141 {
+        told.look(quarter * 250, 32 * GIB - 640 * MIB, 4, 0);
     }
-    assert!(near(law.job_size(), GIB / 2), "{}", law.job_size());
+    assert!(near(told.room.job_size(), GIB / 2), "{} MiB", told.room.job_size() / MIB);
     for second in 37..=600 {
-        law.look(at(second * 1_000), room(32 * GIB, 32 * GIB), 4);
+        told.look(second * 1_000, 32 * GIB, 4, 0);
     }
-    assert_eq!(law.job_size(), 16 * MIB, "no smaller");
-    law.look(at(601_000), room(32 * GIB, 32 * GIB), 0);
-    assert_eq!(law.job_size(), 256 * MIB, "the next build may be another");
+    assert_eq!(told.room.job_size(), 16 * MIB, "no smaller");
+    told.look(601_000, 32 * GIB, 0, 0);
+    assert_eq!(told.room.job_size(), 512 * MIB, "the next build may be another");
 }
 
 #[test]
 fn what_others_take_and_give_back_is_forgotten_soon() {
-    let mut law = Room::new(None);
-    law.look(at(0), room(64 * GIB, 60 * GIB), 0);
-    law.look(at(1_000), room(64 * GIB, 59 * GIB), 4);
-    law.look(at(2_000), room(64 * GIB, 2 * GIB), 4);
-    assert!(law.job_size() > 14 * GIB);
-    for second in 3..=20 {
-        law.look(at(second * 1_000), room(64 * GIB, 59 * GIB), 4);
+    let mut told = Told::knows(256 * MIB);
+    told.look(2_000, 2 * GIB, 4, 3);
+    assert!(told.room.job_size() > 7 * GIB);
+    told.look(3_000, 31 * GIB, 4, 0);
+    for second in 4..=30 {
+        told.look(second * 1_000, 31 * GIB, 4, 0);
     }
-    assert!(law.job_size() < 4 * GIB, "{}", law.job_size() / MIB);
-    assert!(law.job_size() > GIB, "a job that is eight times as large may well come again");
+    assert!(told.room.job_size() < 4 * GIB, "{} MiB", told.room.job_size() / MIB);
+    assert!(told.room.job_size() > GIB, "a job that is eight times as large may well come again");
 }
 
 #[test]
 fn what_others_use_is_no_job_of_ours() {
-    let mut law = Room::new(None);
-    law.look(at(0), room(16 * GIB, 8 * GIB), 0);
-    law.look(at(1_000), room(16 * GIB, 7 * GIB), 2);
-    assert!(near(law.job_size(), GIB / 2), "{}", law.job_size());
+    let mut told = Told::knows(GIB / 2);
     // Somebody starts a virtual machine: at first it seems to be ours, and then less and less.
-    law.look(at(2_000), room(16 * GIB, 3 * GIB), 2);
-    assert!(near(law.job_size(), 2 * GIB + GIB / 2), "{}", law.job_size());
-    for second in 3..=1_200 {
-        law.look(at(second * 1_000), room(16 * GIB, 3 * GIB), 2);
+    told.look(2_000, 27 * GIB, 2, 1);
+    assert!(near(told.room.job_size(), 2 * GIB + GIB / 2), "{} MiB", told.room.job_size() / MIB);
+    for second in 3..=1_500 {
+        told.look(second * 1_000, 27 * GIB, 2, 0);
     }
-    assert!(law.job_size() < 600 * MIB, "{}", law.job_size());
+    assert!(told.room.job_size() < 400 * MIB, "{} MiB", told.room.job_size() / MIB);
     // Another cgroup's limit is the nearest: nothing can be compared.
-    law.look(at(1_201_000), room(4 * GIB, GIB), 2);
-    assert!(law.job_size() < 600 * MIB, "{}", law.job_size());
+    told.room.look(told.at(1_501_000), room(4 * GIB, GIB), 2);
+    assert!(told.room.job_size() < 400 * MIB, "{} MiB", told.room.job_size() / MIB);
 }
 
 #[test]
-fn the_reserve_is_what_was_said_and_never_less_than_a_job() {
+fn the_reserve_is_what_was_said_and_never_less_than_a_part_of_a_job() {
     let limit = |reserve, available| {
         let mut law = Room::new(reserve);
         law.look(at(0), room(16 * GIB, available), 0);
         law.limit(at(0), 0)
     };
     let said = |bytes, share| Some(Reserve { bytes, share });
-    assert_eq!(limit(said(4 * GIB, 0.0), 8 * GIB), Some(16));
-    assert_eq!(limit(said(GIB, 0.25), 8 * GIB), Some(16), "the larger counts");
-    assert_eq!(limit(said(1, 0.0), GIB), Some(3), "the size of a job");
+    assert_eq!(limit(said(4 * GIB, 0.0), 8 * GIB), Some(8));
+    assert_eq!(limit(said(GIB, 0.25), 8 * GIB), Some(8), "the larger counts");
+    assert_eq!(limit(said(1, 0.0), 8 * GIB), Some(15), "a quarter of a job");
     assert_eq!(limit(said(20 * GIB, 0.0), 8 * GIB), Some(1));
     let mut small = Room::new(None);
     small.look(at(0), room(4 * GIB, 4 * GIB), 0);
-    assert_eq!(small.limit(at(0), 0), Some(14), "a tenth of it");
+    assert_eq!(small.limit(at(0), 0), Some(7), "a tenth of it");
 }
 
 #[test]

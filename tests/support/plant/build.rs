@@ -40,7 +40,7 @@ pub struct Job {
     /// ms of cpu time, done and to be done.
     done: f64,
     length: f64,
-    /// MiB at the end of its growth, after half of its work.
+    /// MiB at the end of its growth, after two thirds of its work.
     memory: u64,
     waits: bool,
 }
@@ -195,6 +195,6 @@ impl Build {
 
 impl Job {
     fn memory(&self) -> u64 {
-        (self.memory as f64 * (self.done / self.length * 2.0).min(1.0)) as u64
+        (self.memory as f64 * (self.done / self.length * 1.5).min(1.0)) as u64
     }
 }
