@@ -92,7 +92,8 @@ def undisturbed(case, name, argvs, around, before, how):
             before()
         with around() if around else nullcontext() as group:
             new = watch(*argvs, group=group, **how)
-        note(f"{case}: {name}: {new.wall:.2f} s (cpu {new.cpu:.2f} s), peak J {new.jobs.peak()}, {outside([new])}")
+        note(f"{case}: {name}: {new.wall:.2f} s (cpu {new.cpu:.2f} s), peak J {new.jobs.peak()}, "
+             f"outside load {100 * new.outside:.0f} %{', polluted' if is_polluted(new) else ''}")
         if best is None or new.outside < best.outside:
             best = new
         if not is_polluted(best):

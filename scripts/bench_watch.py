@@ -115,7 +115,8 @@ class Machine:
     def outside(self, now, at):
         """Share of all usable cpus' time that others took, until `at`, when busy() said `now`. What the kernel's own threads
         did isn't theirs: mostly they write what was written here."""
-        others = now - self.was[0] - (own() - self.was[1]) - (kernel() - self.was[2])
+        threads = sum(seconds - self.was[2].get(thread, 0) for thread, seconds in kernel().items())
+        others = now - self.was[0] - (own() - self.was[1]) - threads
         return max(0.0, others / CORES / (at - self.began))
 
 
@@ -133,16 +134,17 @@ def own():
 
 
 def kernel():
-    """Seconds of the kernel's threads, which are children of the one with pid 2."""
-    ticks = 0
+    """{(pid, start): seconds} of the kernel's threads, which come and go; they are children of the one with pid 2."""
+    threads = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue  # has ended since it was listed
         if fields[1] == "2":
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+            ticks = int(fields[11]) + int(fields[12])
+            threads[stat.parent.name, fields[19]] = ticks / os.sysconf("SC_CLK_TCK")
+    return threads
 
 
 class Pressure:
