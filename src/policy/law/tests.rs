@@ -243,7 +243,7 @@ fn how_large_a_job_becomes_shows_when_it_ends() {
     told.look(3_000, 32 * GIB - 2_400 * MIB, 4, 0);
     told.look(3_250, 32 * GIB - 1_500 * MIB, 3, 0);
     let size = told.room.job_size();
-    assert!(size >= 900 * MIB && size < 1_200 * MIB, "{} MiB", size / MIB);
+    assert!((900 * MIB..1_200 * MIB).contains(&size), "{} MiB", size / MIB);
     told.look(3_500, 32 * GIB, 1, 0);
     assert!(told.room.job_size() < 1_200 * MIB, "two have ended: {} MiB", told.room.job_size() / MIB);
 }
