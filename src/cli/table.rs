@@ -64,6 +64,9 @@ fn row(text: &mut String, client: &ClientView) {
     if client.owed > 0 {
         notes.push(format!("{} owed", client.owed));
     }
+    if client.lost > 0 {
+        notes.push(format!("{} lost?", client.lost));
+    }
     if client.overdue {
         notes.push("overdue".to_owned());
     }

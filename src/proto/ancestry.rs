@@ -16,6 +16,8 @@ pub struct Stat {
     pub state: u8,
     /// Its parent; 0 where that can't be seen from here.
     pub parent: i32,
+    /// Its threads.
+    pub threads: u32,
     /// When it started, in clock ticks since boot (field 22). With its pid it names a process for good.
     pub start: u64,
 }
@@ -31,8 +33,9 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        let start = fields.nth(22 - 5)?.parse().ok()?;
-        Some(Stat { name, state, parent, start })
+        let threads = fields.nth(20 - 5)?.parse().ok()?;
+        let start = fields.nth(22 - 21)?.parse().ok()?;
+        Some(Stat { name, state, parent, threads, start })
     }
 }
 
@@ -88,7 +91,7 @@ mod tests {
             [b"make", b"", b"a b", b")", b"x) R 1 (y", b"(((", b"line\nline", b"\xff\xfe) S 9 9 9"];
         for name in names {
             let file = [b"77 (", name, b") T 42 ", TAIL.as_bytes(), b"\n"].concat();
-            let stat = Stat { name: name.to_vec(), state: b'T', parent: 42, start: 8_675_309 };
+            let stat = Stat { name: name.to_vec(), state: b'T', parent: 42, threads: 1, start: 8_675_309 };
             assert_eq!(Stat::parse(&file), Some(stat), "{name:?}");
         }
     }

@@ -13,6 +13,8 @@ pub struct View {
     pub version: String,
     /// The server's process id.
     pub pid: u32,
+    /// What tells the pid namespace in which that and all clients' are from others; 0: unknown.
+    pub pid_namespace: u64,
     /// Where it listens; empty for a run's own gate.
     pub socket: String,
     /// Seconds since its start.
@@ -159,6 +161,12 @@ pub struct ClientView {
     pub held: u32,
     /// Held above the allotment.
     pub owed: u32,
+    /// Held by nobody who lives: a tool ended without giving it back. The server doesn't look: `status` does.
+    pub lost: u32,
+    /// How often it has reported.
+    pub reports: u64,
+    /// Whose descendants are its tree; nothing where the asker may not know.
+    pub roots: Vec<i32>,
     /// It could use more than it has.
     pub wants: bool,
     /// Job control has stopped it.

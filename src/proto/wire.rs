@@ -41,6 +41,8 @@ pub enum Request {
     Continued,
     /// Asks for a `Status`.
     Status,
+    /// Has the asker's clients (whoever rules the gate: all) count what they hold, and report it.
+    Count,
     /// Asks why it waits: a `Why`.
     Why,
     /// Changes the running gate.
@@ -210,6 +212,8 @@ pub enum Reply {
         #[serde(default)]
         pressed: bool,
     },
+    /// What is held is to be counted, and reported.
+    Count,
     /// Why it waits.
     Why {
         /// A sentence.

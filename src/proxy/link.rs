@@ -72,6 +72,8 @@ pub struct Link {
     tracker: Tracker,
     /// A question for the status isn't answered.
     asks: bool,
+    /// What is held is to be counted, and told.
+    wants_count: bool,
     /// The answer to it.
     view: Option<Box<View>>,
 }
@@ -115,6 +117,7 @@ impl Link {
             reported: None,
             tracker: Tracker::new(patience, Moment::default()),
             asks: false,
+            wants_count: false,
             view: None,
         }
     }
@@ -281,6 +284,7 @@ impl Link {
             Reply::Status(view) => (self.asks, self.view) = (false, Some(view)),
             Reply::Set { set } => self.remember(set),
             Reply::Granted(granted) => self.granted = Some(granted),
+            Reply::Count => self.wants_count = true,
             Reply::Welcome(_) | Reply::Refused { .. } | Reply::Why { .. } => {}
         }
     }
@@ -321,7 +325,17 @@ impl Link {
         self.tracker.deserted(now, deserted);
     }
 
-    /// Tells the server how the endpoint stands, where that is news to it: the allotment in force, every return of what is
+    /// Whether the server wants to know what is held at this moment.
+    pub fn wants_count(&self) -> bool {
+        self.wants_count
+    }
+
+    /// Has the server's clients count: what they report then is in the status a moment later.
+    pub fn have_counted(&mut self) -> io::Result<()> {
+        self.say(&Request::Count)
+    }
+
+    /// Tells the server how the endpoint stands, where that is news to it, or it asked: the allotment in force, every return of what is
     /// owed, that all is taken where it is thought to hold less, and appetite. Takings and returns within the allotment stay
     /// here.
     pub fn report(&mut self, now: Moment, in_force: u32, held: u32) -> io::Result<()> {
@@ -336,10 +350,10 @@ impl Link {
                 serial != self.in_force || (held != before && (held >= in_force || before > in_force))
             }
         };
-        if !news && appetite.is_none() {
+        if !news && appetite.is_none() && !std::mem::take(&mut self.wants_count) {
             return Ok(());
         }
-        self.reported = Some((self.in_force, held));
+        (self.reported, self.wants_count) = (Some((self.in_force, held)), false);
         self.say(&Request::Report(Report { serial: self.in_force, held, appetite }))
     }
 

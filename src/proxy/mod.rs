@@ -128,8 +128,8 @@ impl Proxy {
             }
             if let Some(front) = &mut self.front {
                 front.pass(now)?;
-                if self.source.is_due_above(now) {
-                    // What seems to stand there is about to go back above: it may have been taken since the last count.
+                if self.source.wants_count(now) {
+                    // What seems to stand there is about to go back above, say: it may have been taken since the last count.
                     front.look()?;
                 }
             }

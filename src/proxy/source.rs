@@ -330,9 +330,11 @@ impl Source {
         [gate, lost, above, payment, disks].into_iter().flatten().min()
     }
 
-    /// What the jobserver above gave is looked at anew: by then what is held is to be known.
-    pub fn is_due_above(&self, now: Moment) -> bool {
-        self.upstream.as_ref().and_then(Upstream::deadline).is_some_and(|when| when <= now)
+    /// Whether what is held is to be known now: the gate asks, or what the jobserver above gave is looked at anew.
+    pub fn wants_count(&self, now: Moment) -> bool {
+        let is_due_above =
+            self.upstream.as_ref().and_then(Upstream::deadline).is_some_and(|when| when <= now);
+        is_due_above || matches!(&self.gate, Gate::Shared(link) if link.wants_count())
     }
 
     /// Asks how things stand: `answer` has it, at once or later.

@@ -3,6 +3,7 @@
 //! Doesn't know who may come or what he asks for. However much one says, and however little it reads: its turn is short, and
 //! nothing more is heard from it before it has read what it was told.
 
+use super::around::Anchor;
 use super::conn::{Conn, Heard, State};
 use super::{Kind, Server};
 use crate::policy::account::ClientId;
@@ -11,6 +12,7 @@ use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::proto::view::{ClientView, View};
 use crate::proto::wire::{self, Reply, Request};
+use crate::sys::ancestors;
 use mio::{Interest, Token};
 
 /// So many bytes of answers may be unread at a stranger's connections, all together, before one more is begun there.
@@ -75,6 +77,7 @@ impl Server {
                 let view = Box::new(self.view_for(token, now));
                 self.answer(token, &Reply::Status(view));
             }
+            (_, Request::Count) => self.have_counted(token),
             (_, Request::Set(set)) => self.take_set(token, set, now),
             (State::Client(id), Request::Why) => {
                 self.settle(now);
@@ -82,6 +85,9 @@ impl Server {
                 self.send(token, &Reply::Why { why });
             }
             (State::Client(id), Request::Report(report)) => {
+                if let Some(conn) = self.conns.get_mut(&token) {
+                    conn.reports += 1;
+                }
                 self.note(now, Input::Report(id, report.into()));
                 return false;
             }
@@ -106,6 +112,15 @@ impl Server {
             (State::Asker, _) => return false,
         }
         true
+    }
+
+    /// Has those clients count whom the asker may know.
+    fn have_counted(&mut self, token: Token) {
+        let Some(uid) = self.conns.get(&token).map(|conn| conn.peer.uid) else { return };
+        let is_open = self.rulers.rules(uid);
+        let may_know = |(_, conn): &(&Token, &Conn)| conn.id().is_some() && (is_open || conn.peer.uid == uid);
+        let clients: Vec<Token> = self.conns.iter().filter(may_know).map(|(&at, _)| at).collect();
+        clients.into_iter().for_each(|at| self.send(at, &Reply::Count));
     }
 
     /// Tells a client.
@@ -196,6 +211,7 @@ impl Server {
     fn view_for(&self, token: Token, now: Moment) -> View {
         let mut view = status::view(&self.regulator, now);
         view.pid = std::process::id();
+        view.pid_namespace = ancestors::pid_namespace();
         view.socket = self.socket.display().to_string();
         view.settings = self.all.clone();
         let uid = self.conns.get(&token).map(|conn| conn.peer.uid);
@@ -217,6 +233,8 @@ impl Server {
             client.pid = self.pid_of(conn);
             client.label = conn.hello.label.clone();
             client.style = conn.hello.style.clone();
+            client.reports = conn.reports;
+            client.roots = conn.anchors.iter().map(Anchor::pid).collect();
         }
     }
 

@@ -7,6 +7,7 @@ use super::again::{again, fill};
 use crate::proto::ancestry::{Ancestor, Stat};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -119,6 +120,32 @@ pub fn children(root: &Path, pid: i32) -> Vec<i32> {
     pids.filter(|&child| stat(root, child).is_some_and(is_child)).collect()
 }
 
+/// How many threads live below each of these groups of processes, theirs not counted, nor what is below another of them that
+/// is nearer, nor processes of the name `but`. `None`: one of the group isn't seen here.
+pub fn threads_below(root: &Path, groups: &[&[i32]], but: &[u8]) -> Vec<Option<u32>> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: HashMap<i32, Stat> = pids.filter_map(|pid| Some((pid, stat(root, pid)?))).collect();
+    let groups_of = |pid: i32| groups.iter().position(|group| group.contains(&pid));
+    let mut threads: Vec<Option<u32>> =
+        groups.iter().map(|group| group.iter().all(|pid| all.contains_key(pid)).then_some(0)).collect();
+    for process in all.values() {
+        if matches!(process.state, b'Z' | b'X' | b'x') || process.name == but {
+            continue;
+        }
+        let mut parent = process.parent;
+        for _ in 0..MOST_STEPS {
+            if let Some(at) = groups_of(parent) {
+                threads[at] = threads[at].map(|threads| threads + process.threads);
+                break;
+            }
+            let Some(stat) = all.get(&parent) else { break };
+            parent = stat.parent;
+        }
+    }
+    threads
+}
+
 fn stat(root: &Path, pid: i32) -> Option<Stat> {
     read_stat(File::open(root.join(pid.to_string()).join("stat")).ok()?)
 }
@@ -170,6 +197,25 @@ mod tests {
             found
         };
         assert_eq!((sorted(1), sorted(2), sorted(5)), (vec![2, 4], vec![5], vec![]));
+    }
+
+    #[test]
+    fn threads_count_for_the_nearest_group() {
+        let root = folder(&[
+            (1, "init", 'S', 0, 1),
+            (2, "jobgate", 'S', 1, 2),
+            (3, "jg-witness", 'S', 2, 2),
+            (4, "make", 'S', 2, 3),
+            (5, "cc", 'R', 4, 4),
+            (6, "cc", 'Z', 4, 4),
+            (7, "jobgate", 'S', 4, 4),
+            (8, "make", 'S', 7, 5),
+            (9, "sh", 'S', 1, 5),
+            (10, "make", 'S', 9, 6),
+        ]);
+        let groups: [&[i32]; 3] = [&[2, 9], &[7], &[8, 99]];
+        assert_eq!(threads_below(root.path(), &groups, b"jg-witness"), [Some(4), Some(1), None]);
+        assert_eq!(threads_below(root.path(), &[&[2]], b""), [Some(5)]);
     }
 
     fn pids(root: &Path, pid: i32) -> Vec<i32> {

@@ -12,11 +12,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+/// The name of its process.
+pub const WITNESS: &CStr = c"jg-witness";
 
 /// An answer takes two switches between processes; a machine so busy that this passes is told "us alone".
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -102,7 +106,7 @@ fn testify(mut line: UnixStream, parent: u32) -> ! {
 /// Takes another name, in both places: `killall jobgate` and `pkill -f 'jobgate run'` mean our parent, and would tell us
 /// the same.
 fn rename() {
-    let _ = nix::sys::prctl::set_name(c"jg-witness");
+    let _ = nix::sys::prctl::set_name(WITNESS);
     // proc(5), /proc/pid/stat: arg_start and arg_end are fields 48 and 49; the name in field 2 may hold anything.
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
     let Some((_, fields)) = stat.rsplit_once(')') else { return };
