@@ -80,9 +80,11 @@ fn note_lost(view: &mut View) -> bool {
         return false;
     }
     let groups: Vec<&[i32]> = view.clients.iter().map(|client| &client.roots[..]).collect();
-    let threads = ancestors::threads_below(Path::new(ancestors::PROC), &groups, WITNESS.to_bytes());
-    for (client, threads) in view.clients.iter_mut().zip(threads) {
-        let Some(threads) = threads.filter(|_| client.held > 0 && !client.roots.is_empty()) else { continue };
+    let trees = ancestors::below(Path::new(ancestors::PROC), &groups);
+    for (client, tree) in view.clients.iter_mut().zip(trees) {
+        let Some(tree) = tree.filter(|_| client.held > 0 && !client.roots.is_empty()) else { continue };
+        let ours = tree.iter().filter(|stat| stat.name != WITNESS.to_bytes());
+        let threads: u32 = ours.map(|stat| stat.threads).sum();
         // A process that a proxy is bound to is one that lives itself.
         let others = client.roots.iter().filter(|&&root| root != client.pid).count() as u32;
         let implicit = u32::from(client.lease > 0 || client.borrowed);

@@ -126,6 +126,8 @@ pub enum Input {
     Placed(ClientId, Option<Loan>),
     /// Other settings from here on.
     Settings(Settings),
+    /// The jobs of those who are here become as large as that, in bytes, as far as is known; 0: nothing is.
+    JobSize(u64),
     /// How the machine stands, looked at now.
     Sample(Reading),
     /// The pressure counters can't be read (any more).
@@ -246,6 +248,7 @@ impl Regulator {
             Input::LoanOver(id) => self.ledger.end_loan(id),
             Input::Placed(id, loan) => self.ledger.place(id, loan),
             Input::Settings(settings) => self.set(now, settings),
+            Input::JobSize(bytes) => self.law.expect(bytes),
             Input::Sample(reading) => self.judge(now, &reading),
             Input::Blind => {
                 self.gate.stop_watching();

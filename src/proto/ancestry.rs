@@ -20,6 +20,8 @@ pub struct Stat {
     pub threads: u32,
     /// When it started, in clock ticks since boot (field 22). With its pid it names a process for good.
     pub start: u64,
+    /// Its memory that is in RAM, in pages.
+    pub resident: u64,
 }
 
 impl Stat {
@@ -35,7 +37,8 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         let threads = fields.nth(20 - 5)?.parse().ok()?;
         let start = fields.nth(22 - 21)?.parse().ok()?;
-        Some(Stat { name, state, parent, threads, start })
+        let resident = fields.nth(24 - 23)?.parse().unwrap_or(0);
+        Some(Stat { name, state, parent, threads, start, resident })
     }
 }
 
@@ -91,7 +94,14 @@ mod tests {
             [b"make", b"", b"a b", b")", b"x) R 1 (y", b"(((", b"line\nline", b"\xff\xfe) S 9 9 9"];
         for name in names {
             let file = [b"77 (", name, b") T 42 ", TAIL.as_bytes(), b"\n"].concat();
-            let stat = Stat { name: name.to_vec(), state: b'T', parent: 42, threads: 1, start: 8_675_309 };
+            let stat = Stat {
+                name: name.to_vec(),
+                state: b'T',
+                parent: 42,
+                threads: 1,
+                start: 8_675_309,
+                resident: 256,
+            };
             assert_eq!(Stat::parse(&file), Some(stat), "{name:?}");
         }
     }

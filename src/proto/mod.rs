@@ -10,6 +10,7 @@ pub mod export;
 pub mod findings;
 pub mod kernel;
 pub mod makeflags;
+pub mod sizes;
 pub mod status;
 pub mod text;
 pub mod tree;

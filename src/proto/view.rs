@@ -165,6 +165,8 @@ pub struct ClientView {
     pub lost: u32,
     /// How often it has reported.
     pub reports: u64,
+    /// The largest job of its that was seen, in bytes; 0: none was.
+    pub job_bytes: u64,
     /// Whose descendants are its tree; nothing where the asker may not know.
     pub roots: Vec<i32>,
     /// It could use more than it has.

@@ -68,6 +68,7 @@ impl Server {
         if !hello.asks_only {
             self.clients.insert(id, token);
             self.early.extend(is_early.then_some(id));
+            self.expect_sizes(now);
             self.join(id, terms, hello.claim.map(Claim::from), now);
             self.tell_what_was_set(token);
         }

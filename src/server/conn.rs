@@ -57,6 +57,8 @@ pub struct Conn {
     pub anchors: Vec<Anchor>,
     /// How often it has reported.
     pub reports: u64,
+    /// The largest job seen in its tree, in bytes.
+    pub job_bytes: u64,
     /// The process of its command.
     pub command: Option<i32>,
     /// It runs in a job that is paid for: it has no say in the settings.
@@ -90,6 +92,7 @@ impl Conn {
             hello: Box::default(),
             anchors: Vec::new(),
             reports: 0,
+            job_bytes: 0,
             command: None,
             is_guest: false,
             refusal: None,

@@ -11,6 +11,7 @@ mod life;
 mod name;
 mod requests;
 pub mod settings;
+mod sizes;
 mod trust;
 mod turns;
 pub mod wait;
@@ -22,6 +23,7 @@ use crate::policy::regulator::{Action, Input, Regulator, Wants};
 use crate::policy::time::Moment;
 use crate::proto::values::Scope;
 use crate::proto::wire::{Granted, Reply};
+use crate::sys::cache;
 use crate::sys::clock::Clock;
 use crate::sys::limits;
 use crate::sys::machine::Machine;
@@ -147,6 +149,7 @@ pub struct Server {
     has_left: bool,
     /// Who came while the gate recovered, and before the client in whose job it is, if there is one.
     early: Vec<ClientId>,
+    sizes: sizes::Memory,
     /// Since when nobody is connected.
     empty: Option<Moment>,
     /// When the watchdog is to be told again.
@@ -179,6 +182,11 @@ impl Server {
         if recovers {
             regulator.recover(now, RECOVERY, LONGEST_RECOVERY);
         }
+        // What systemd keeps for a service (systemd.exec(5)), or what is the user's own.
+        let sizes_folder = match &kind {
+            Kind::OnDemand { .. } => cache::folder(|name| std::env::var_os(name)),
+            Kind::Service { .. } => std::env::var_os("CACHE_DIRECTORY").map(PathBuf::from),
+        };
         let name = name::hold(&socket, &kind, &poll);
         let mut server = Server {
             clock,
@@ -212,6 +220,7 @@ impl Server {
             loans_seen: now,
             has_left: false,
             early: Vec::new(),
+            sizes: sizes::Memory::read(sizes_folder, now),
             empty: Some(now),
             alive: watchdog.map(|interval| (interval, now + interval)),
         };
@@ -276,15 +285,25 @@ impl Server {
             Kind::Service { .. } => None,
         };
         let alive = self.alive.map(|(_, next)| next);
-        [self.regulator.deadline(), due, over, alive, self.loans_due(), self.entrance.due(), self.name_due]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.regulator.deadline(),
+            due,
+            over,
+            alive,
+            self.loans_due(),
+            self.sizes_due(),
+            self.entrance.due(),
+            self.name_due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Time has passed.
     fn pass(&mut self, now: Moment) {
         self.end_loans(now);
+        self.look_at_sizes(now);
         // Whose turn hasn't come may well have said it.
         let is_late = |(token, conn): &(&Token, &Conn)| {
             conn.due().is_some_and(|due| due <= now) && !self.turns.has(**token)

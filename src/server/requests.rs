@@ -193,12 +193,14 @@ impl Server {
             if let Some(id) = conn.id() {
                 self.clients.remove(&id);
                 self.note(now, Input::Leave(id));
+                self.remember_size(conn.peer.uid, &conn.hello.label, conn.job_bytes);
                 left = true;
             }
         }
         if left {
             // What ran below it may be left without a job that pays.
             self.has_left = true;
+            self.expect_sizes(now);
             self.apply_settings(now);
         }
         if self.conns.is_empty() && !lost.is_empty() {
@@ -234,6 +236,7 @@ impl Server {
             client.label = conn.hello.label.clone();
             client.style = conn.hello.style.clone();
             client.reports = conn.reports;
+            client.job_bytes = conn.job_bytes;
             client.roots = conn.anchors.iter().map(Anchor::pid).collect();
         }
     }

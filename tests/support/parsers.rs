@@ -5,6 +5,7 @@
 use jobgate::proto::ancestry::Stat;
 use jobgate::proto::argv::{self, NumberOption, Tool};
 use jobgate::proto::makeflags::{self, Auth, Inherited};
+use jobgate::proto::sizes::Sizes;
 use jobgate::proto::tree::Tree;
 use jobgate::proto::versions::Versions;
 use jobgate::proto::wire::{self, LONGEST_LINE, Lines, Reply, Request};
@@ -116,6 +117,8 @@ pub fn text(data: &[u8]) {
     of_the_kernel(data);
     let versions = Versions::read(data).text();
     assert_eq!(Versions::read(versions.as_bytes()).text(), versions);
+    let sizes = Sizes::read(data);
+    assert_eq!(Sizes::read(sizes.text().as_bytes()), sizes);
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(tree) = Tree::parse(text) {
         assert_eq!(Tree::parse(&tree.text()).map(|tree| tree.text()), Some(tree.text()));

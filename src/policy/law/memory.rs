@@ -79,6 +79,8 @@ pub struct Room {
     size: f64,
     /// One has ended, so that its size is one.
     is_known: bool,
+    /// What is known of jobs of those builds otherwise; 0: nothing.
+    expected: f64,
     /// How fast memory is taken, a second.
     rise: f64,
     /// How many were issued, and when.
@@ -104,6 +106,11 @@ impl Room {
     /// Another reserve from here on.
     pub fn set_reserve(&mut self, reserve: Option<Reserve>) {
         self.reserve = reserve;
+    }
+
+    /// Jobs become as large as that, in bytes; 0: that isn't known.
+    pub fn expect(&mut self, bytes: u64) {
+        self.expected = bytes as f64;
     }
 
     /// Takes a look in, at which `jobs` of ours were out.
@@ -214,7 +221,13 @@ impl Room {
 
     /// The size that a job is thought to come to, in bytes.
     pub fn job_size(&self) -> u64 {
-        (self.size * if self.is_known { 1.0 } else { UNKNOWN }) as u64
+        let seen = match (self.is_known, self.expected > 0.0) {
+            (true, _) => self.size,
+            // What was seen of them before says more than a guess.
+            (false, true) => LEAST_SIZE,
+            (false, false) => self.size * UNKNOWN,
+        };
+        seen.max(self.expected) as u64
     }
 
     /// What was available at the last look, in bytes.

@@ -22,6 +22,9 @@ use thrash::Thrash;
 /// While memory is tight the machine is looked at so often.
 pub const CLOSE_TICK: Duration = Duration::from_millis(50);
 
+/// The law where nobody says one.
+pub const USUAL: Kind = Kind::Adaptive;
+
 /// By what the limit is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -166,6 +169,11 @@ impl Law {
     pub fn note(&mut self, now: Moment, jobs: u32, issued: u64) {
         self.jobs.note(now, jobs);
         self.room.note_issued(now, issued);
+    }
+
+    /// The jobs of those who are here become as large as that, in bytes; 0: that isn't known.
+    pub fn expect(&mut self, bytes: u64) {
+        self.room.expect(bytes);
     }
 
     /// Takes a look at the machine in; `most`: no limit is higher.

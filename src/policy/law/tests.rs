@@ -249,6 +249,28 @@ fn how_large_a_job_becomes_shows_when_it_ends() {
 }
 
 #[test]
+fn a_build_that_is_known_to_be_heavy_starts_carefully() {
+    let starts = |expected: u64| {
+        let mut law = Room::new(None);
+        law.expect(expected);
+        law.look(at(0), room(16 * GIB, 16 * GIB), 0);
+        (law.job_size(), law.limit(at(0), 0))
+    };
+    assert_eq!(starts(0), (512 * MIB, Some(30)), "a guess, twice");
+    assert_eq!(starts(4 * GIB), (4 * GIB, Some(3)));
+    assert_eq!(starts(64 * MIB), (64 * MIB, Some(243)), "known to be small");
+    // What is seen is no less true than what was.
+    let mut law = Room::new(None);
+    law.expect(GIB);
+    law.look(at(0), room(16 * GIB, 16 * GIB), 0);
+    law.look(at(1_000), room(16 * GIB, 8 * GIB), 4);
+    law.look(at(1_250), room(16 * GIB, 10 * GIB), 3);
+    assert!(law.job_size() >= 2 * GIB - 64 * MIB, "{} MiB", law.job_size() / MIB);
+    law.expect(0);
+    assert!(law.job_size() >= 2 * GIB - 64 * MIB);
+}
+
+#[test]
 fn where_there_is_no_room_what_comes_back_is_not_issued_again() {
     let mut law = Room::new(None);
     law.look(at(0), room(4 * GIB, 4 * GIB), 0);
