@@ -43,7 +43,8 @@ class Broken(Exception):
 def clean_environment():
     """Ours without what would make a command part of somebody else's pool."""
     ours = re.compile(r"(CARGO_)?MAKEFLAGS|MFLAGS|MAKELEVEL|NINJAFLAGS|JOBGATE_|BB_PRESSURE_MAX_")
-    return {k: v for k, v in os.environ.items() if not ours.match(k)}
+    kept = {k: v for k, v in os.environ.items() if not ours.match(k)}
+    return {**kept, "JOBGATE_LAW": "fixed"}  # what jobgate costs beside a pool of that size; `regulation` names its laws
 
 
 def spawn(argv, out=NULL, err=NULL):

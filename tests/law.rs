@@ -159,7 +159,7 @@ fn a_file_says_the_law() {
     let file = shared.folder.path().join("jobgate.toml");
     let name = file.to_str().unwrap();
     std::fs::write(&file, "[law]\nkind = \"adaptive\"\nmin-available = \"3G\"\nscope = \"host\"\n").unwrap();
-    let server = shared.serve(&["--config", name]);
+    let server = shared.serve_below(&["env", "-u", "JOBGATE_LAW"], &["--config", name]);
     let settings = shared.status()["settings"].take();
     for (key, value) in [("law", "adaptive"), ("min-available", "3221225472"), ("scope", "host")] {
         assert_eq!(settings[key]["value"], value, "{settings}");
@@ -176,4 +176,36 @@ fn a_file_says_the_law() {
     refused(&["--law", "pid"], "--law 'pid'");
     std::fs::write(&file, "[law]\nscope = \"cgroup:/no/such/one\"\n").unwrap();
     refused(&["--config", name], "there is no cgroup /no/such/one");
+}
+
+#[test]
+fn how_large_jobs_were_is_remembered_for_the_next_build_of_that_name() {
+    let (machine, shared) = (FakeMachine::new(Stand::default()), Shared::new());
+    let cache = format!("CACHE_DIRECTORY={}", shared.folder.path().join("cache").display());
+    let serve =
+        || shared.serve_below(&["env", &cache], &["--law", "adaptive", "-j8", "--proc", machine.path()]);
+    let size = |status: &Value| status["law"]["job_bytes"].as_u64().unwrap_or(0);
+    let run = |label: &str, line: &str| {
+        let mut run = shared.jobgate(&["run", "--label", label, "--", "sh", "-c", line]);
+        Ended(run.stdin(std::process::Stdio::piped()).spawn().unwrap())
+    };
+    let heavy = "python3 -c 'import sys; held = bytearray(b\"x\" * (700 << 20)); sys.stdin.read()'; true";
+    let server = serve();
+    let mut build = run("heavy", heavy);
+    let seen = shared.await_status(|status| status["clients"][0]["job_bytes"].as_u64() >= Some(700 << 20));
+    assert!(size(&seen) >= 700 << 20, "{seen}");
+    drop(build.0.stdin.take());
+    drop(build);
+    shared.await_status(|status| status["clients"] == serde_json::json!([]));
+    drop(server);
+    // Another server, which knows it by what the first has written.
+    let server = serve();
+    for (label, is_known) in [("another", false), ("heavy", true)] {
+        let build = run(label, "cat");
+        let seen = shared.await_status(|status| status["clients"][0]["lease"] == 1 && size(status) > 0);
+        assert_eq!(size(&seen) >= 700 << 20, is_known, "{seen}");
+        drop(build);
+        shared.await_status(|status| status["clients"] == serde_json::json!([]));
+    }
+    drop(server);
 }

@@ -39,8 +39,8 @@ pub enum Command {
 /// What a gate is set to.
 #[derive(Debug, Default, clap::Args)]
 pub struct GateArgs {
-    /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: the usable cpus, four times as
-    /// many by the adaptive law
+    /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: four times the usable cpus; by the
+    /// fixed law as many
     #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]
     pub jobs: Option<String>,
     /// Hold while work waits for a cpu longer than so many microseconds per second
@@ -58,7 +58,7 @@ pub struct GateArgs {
     /// Seconds between two beats [default: 1]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub heartbeat: Option<String>,
-    /// How the limit is found; fixed: it is what -j says; adaptive: by how busy cpus, io and memory are [default: fixed]
+    /// How the limit is found; fixed: it is what -j says; adaptive: by how busy cpus, io and memory are [default: adaptive]
     #[arg(long, value_name = "adaptive|fixed")]
     pub law: Option<String>,
     /// Memory that is to stay available; no new job takes it [default: a twentieth of it by the adaptive law, else none]
@@ -86,7 +86,7 @@ pub struct GateArgs {
 Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
 nothing was started; 126: the command can't be run; 127: it wasn't found.
 SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
-Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY}, BB_LOADFACTOR_MAX, BB_HEARTBEAT_EVENT
+Environment: JOBGATE_SOCKET names the gate, JOBGATE_LAW the law; BB_PRESSURE_MAX_{CPU,IO,MEMORY}, BB_LOADFACTOR_MAX, BB_HEARTBEAT_EVENT
 and BB_DISKMON_DIRS stand in for the options (bitbake's names and units), BB_DISKMON_WARNINTERVAL goes with the last; JOBGATE_LOG=debug tells more."
 )]
 pub struct RunArgs {

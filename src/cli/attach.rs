@@ -173,7 +173,9 @@ pub fn attach(args: &AttachArgs) -> Result<(), Failure> {
         .as_deref()
         .map_or(Ok(std::time::Duration::ZERO), |wait| values::wait("--max-wait", wait))?;
     // Only what was said: bitbake's own variables are in no environment of ours.
-    let wishes = settings::GateWishes::read(&args.gate, |_| None)?;
+    let wishes = settings::GateWishes::read(&args.gate, |name| {
+        std::env::var_os(name).filter(|_| name == settings::LAW)
+    })?;
     let bound = Bound::to(args.pid).map_err(|(pid, error)| Failure(format!("process {pid}: {error}")))?;
     let has_front = args.tokens.is_none() && !args.build;
     let label =

@@ -251,7 +251,7 @@ impl Plan {
         let cpus = usable_cpus();
         // Where the endpoint around us bounds the jobs, nothing else need.
         let is_bounded = self.around.is_private() && self.shape.choice.joins;
-        let law = law::Terms { kind: wishes.law.unwrap_or_default(), reserve: wishes.min_available };
+        let law = law::Terms { kind: wishes.law.unwrap_or(law::USUAL), reserve: wishes.min_available };
         let usual = law.kind.usual_ceiling(cpus).min(MOST_JOBS);
         let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { usual });
         let jobs = self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1);

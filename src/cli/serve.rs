@@ -126,7 +126,7 @@ fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
         let name = format!("--max-{word} or BB_PRESSURE_MAX_{}", word.to_uppercase());
         note(&format!("max-{word}"), max, &name);
     }
-    note("law", args.law.clone(), "--law");
+    note("law", wishes.law.map(|law| law_name(law).to_owned()), "--law or JOBGATE_LAW");
     note("min-available", args.min_available.clone(), "--min-available");
     note("scope", args.scope.clone(), "--scope");
     note("max-load", wishes.max_load.map(|load| load.to_string()), "--max-load or BB_LOADFACTOR_MAX");

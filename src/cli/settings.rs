@@ -15,6 +15,9 @@ use crate::proto::wire::WishesSaid;
 use std::ffi::OsString;
 use std::time::Duration;
 
+/// The variable that says the law.
+pub const LAW: &str = "JOBGATE_LAW";
+
 /// By what the user wants tokens handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StyleWish {
@@ -66,13 +69,15 @@ impl GateWishes {
         }
         let load = args.max_load.clone().map(|value| Source { name: "--max-load".to_owned(), value });
         let load = load.or_else(|| from_variable("BB_LOADFACTOR_MAX", &variable));
+        let law = args.law.clone().map(|value| Source { name: "--law".to_owned(), value });
+        let law = law.or_else(|| from_variable(LAW, &variable));
         let reserve = |value: &str| values::reserve("--min-available", value);
         Ok(GateWishes {
             jobs: args.jobs.as_deref().map_or(Ok(None), |jobs| values::jobs("-j", jobs))?,
             thresholds,
             hold: args.hold.as_deref().map(|hold| values::hold("--hold", hold)).transpose()?,
             heartbeat: read_heartbeat(args, &variable, &mut warnings),
-            law: args.law.as_deref().map(|law| values::law("--law", law)).transpose()?,
+            law: law.map(|law| values::law(&law.name, &law.value)).transpose()?,
             min_available: args.min_available.as_deref().map(reserve).transpose()?,
             max_load: load.map(|load| values::max_load(&load.name, &load.value)).transpose()?,
             scope: args.scope.as_deref().map(|scope| values::scope("--scope", scope)).transpose()?,
@@ -237,6 +242,12 @@ mod tests {
         assert_eq!(load(&[], "1.5").unwrap().gate.max_load, Some(1.5));
         assert_eq!(load(&[], "").unwrap().gate.max_load, None);
         assert_eq!(load(&["--max-load", "2"], "0").unwrap().gate.max_load, Some(2.0));
+        let law = |options: &[&str], variable| {
+            read(options, &[("JOBGATE_LAW", variable)]).map(|wishes| wishes.gate.law)
+        };
+        assert_eq!(law(&["--law", "adaptive"], "fixed"), Ok(Some(Kind::Adaptive)));
+        assert_eq!((law(&[], "fixed"), law(&[], "")), (Ok(Some(Kind::Fixed)), Ok(None)));
+        assert_eq!(law(&[], "fast").unwrap_err(), "JOBGATE_LAW 'fast': give 'adaptive' or 'fixed'");
         assert_eq!(load(&[], "0").unwrap_err(), "BB_LOADFACTOR_MAX '0': give a number above 0");
         let refused = read(&[], &[("BB_PRESSURE_MAX_MEMORY", "0")]).unwrap_err();
         assert_eq!(refused, "BB_PRESSURE_MAX_MEMORY 0 is too low: the minimum is 1.0 microsecond per second");

@@ -425,7 +425,7 @@ scons = "-j{}"
         assert_eq!(config.thresholds, thresholds(Some(100_000.0), Some(100_000.0), Some(50_000.0)));
         assert_eq!((config.hold, config.heartbeat), (Some(Hold::All), Some(ticker::DEFAULT_HEARTBEAT)));
         assert_eq!(config.max_load, Some(1.5));
-        assert_eq!((config.law.kind, config.law.scope), (Some(Kind::Fixed), Some(Scope::Auto)));
+        assert_eq!((config.law.kind, config.law.scope), (Some(Kind::Adaptive), Some(Scope::Auto)));
         assert_eq!(config.law.min_available, Some(Reserve { bytes: 0, share: 0.05 }));
         assert_eq!((config.max_wait, config.quota.default), (Some(Duration::from_secs(60)), Some(4)));
         assert_eq!((config.max_weight, config.connections), (Some(1), Some(1024)));

@@ -21,7 +21,7 @@ pub type Layer = BTreeMap<String, SettingView>;
 /// Every setting that can be set, with what it is where nobody said anything.
 const KEYS: [(&str, &str); 11] = [
     ("jobs", "auto"),
-    ("law", "fixed"),
+    ("law", "adaptive"),
     ("max-cpu", "none"),
     ("max-io", "none"),
     ("max-memory", "none"),
@@ -81,7 +81,7 @@ pub fn of_clients<'a>(
     clients: impl Iterator<Item = (String, &'a Hello)> + Clone,
 ) -> Layer {
     let mut layer = of_law(clients.clone());
-    let usual = chosen.or(law_of(&layer)).unwrap_or_default().usual_ceiling(cpus);
+    let usual = chosen.or(law_of(&layer)).unwrap_or(law::USUAL).usual_ceiling(cpus);
     let mut note = |key: &str, value: String, from: String| {
         if check(key, &value).is_ok() {
             layer.insert(key.to_owned(), entry(value, from));
@@ -167,7 +167,7 @@ pub fn resolve(cpus: u32, layers: &[&Layer]) -> (Settings, Layer, Option<Duratio
         thresholds.set(resource, values::threshold(&key, value(&key)).ok().map(|(threshold, _)| threshold));
     }
     let law = law::Terms {
-        kind: values::law("law", value("law")).unwrap_or_default(),
+        kind: values::law("law", value("law")).unwrap_or(law::USUAL),
         reserve: values::reserve("min-available", value("min-available")).ok(),
     };
     let usual = law.kind.usual_ceiling(cpus).min(values::MOST_JOBS);
@@ -248,9 +248,9 @@ mod tests {
         let kind = |clients: &[Hello]| of(clients, None).law.kind;
         assert_eq!(kind(&[plain.clone(), adaptive.clone(), fixed.clone()]), Kind::Adaptive);
         assert_eq!(kind(&[plain.clone(), fixed.clone()]), Kind::Fixed);
-        assert_eq!(kind(&[plain.clone(), with(Some("newer"), None, None)]), Kind::default());
+        assert_eq!(kind(&[plain.clone(), with(Some("newer"), None, None)]), law::USUAL);
         assert_eq!((of(&[adaptive], None).jobs, of(&[fixed], None).jobs), (8, 2));
-        assert_eq!(of(&[plain], Some(Kind::Adaptive)).jobs, 8, "it was set");
+        assert_eq!(of(&[plain], Some(Kind::Fixed)).jobs, 2, "it was set");
         let two = [with(None, Some("1G"), Some(3.0)), with(None, Some("10%,500M"), Some(2.0))];
         let settings = of(&two, None);
         assert_eq!(settings.law.reserve, Some(Reserve { bytes: 1 << 30, share: 0.1 }));
@@ -266,7 +266,7 @@ mod tests {
             let settings = resolve(2, &[&layer]).0;
             (settings.jobs, settings.thresholds.get(Resource::Cpu).is_some())
         };
-        assert_eq!((jobs(true), jobs(false)), ((1, true), (2, true)));
+        assert_eq!((jobs(true), jobs(false)), ((1, true), (8, true)));
     }
 
     #[test]

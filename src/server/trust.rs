@@ -5,7 +5,7 @@
 
 use super::{Kind, Server};
 use crate::policy::account::{Claim, WAIT_HELD};
-use crate::proto::values::MOST_JOBS;
+use crate::proto::values::{MOST_JOBS, law_name};
 use crate::proto::wire::{Hello, WishesSaid};
 use crate::sys::socket::{self, Peer};
 use crate::sys::users;
@@ -109,7 +109,8 @@ impl Server {
         let at = self.socket.display();
         let WishesSaid { jobs: _, max, hold, heartbeat_s, law, min_available, max_load, scope } =
             &hello.wishes;
-        let texts = [hold, law, min_available, scope];
+        let other_law = law.clone().filter(|law| law != law_name(self.regulator.settings().law.kind));
+        let texts = [hold, &other_law, min_available, scope];
         let numbers = [heartbeat_s, max_load];
         let says_one =
             texts.iter().any(|text| text.is_some()) || numbers.iter().any(|number| number.is_some());
