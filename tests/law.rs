@@ -198,6 +198,19 @@ fn how_large_jobs_were_is_remembered_for_the_next_build_of_that_name() {
     drop(build);
     shared.await_status(|status| status["clients"] == serde_json::json!([]));
     drop(server);
+    // The same by a gate that its clients start.
+    let own = Shared::new();
+    let folder = own.folder.path().join("own");
+    let mut build = own.jobgate(&["run", "--law", "adaptive", "--label", "own", "--", "sh", "-c", heavy]);
+    let mut build = build.env("XDG_CACHE_HOME", &folder).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    own.await_status(|status| status["clients"][0]["job_bytes"].as_u64() >= Some(700 << 20));
+    drop(build.stdin.take());
+    assert!(build.wait().unwrap().success());
+    await_change(own.folder.path(), || {
+        std::fs::read_to_string(folder.join("jobgate/sizes.json"))
+            .ok()
+            .filter(|text| text.contains("\"label\":\"own\""))
+    });
     // Another server, which knows it by what the first has written.
     let server = serve();
     for (label, is_known) in [("another", false), ("heavy", true)] {

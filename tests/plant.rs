@@ -31,7 +31,9 @@ impl Law {
     fn settings(self, cpus: u32) -> Settings {
         let mut settings = Settings::new(4 * cpus, cpus);
         match self {
-            Law::Adaptive => settings.law = law::Terms { kind: Kind::Adaptive, reserve: None },
+            Law::Adaptive => {
+                settings.law = law::Terms { kind: Kind::Adaptive, reserve: None, freezes: false }
+            }
             Law::Threshold => settings.thresholds.set(Resource::Cpu, Threshold::new(15_000.0).ok()),
             Law::Static(jobs) => settings.jobs = jobs,
         }

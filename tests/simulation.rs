@@ -455,7 +455,7 @@ fn nothing_watched_nothing_to_wake_for() {
 
 #[test]
 fn by_the_adaptive_law_time_matters_while_somebody_is_there() {
-    let law = law::Terms { kind: law::Kind::Adaptive, reserve: None };
+    let law = law::Terms { kind: law::Kind::Adaptive, reserve: None, freezes: false };
     let mut regulator = Regulator::new(Settings { law, ..Settings::new(JOBS, 4) }, Moment::default());
     assert_eq!((regulator.deadline(), regulator.poll()), (None, None));
     let at = |ms| Moment::at(Duration::from_millis(ms));

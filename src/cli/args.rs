@@ -64,6 +64,9 @@ pub struct GateArgs {
     /// Memory that is to stay available; no new job takes it [default: a twentieth of it by the adaptive law, else none]
     #[arg(long, value_name = "SIZE|PERCENT", allow_hyphen_values = true)]
     pub min_available: Option<String>,
+    /// Stop the youngest jobs (SIGSTOP) while everything waits for memory, and let them go on one by one; with the adaptive law
+    #[arg(long)]
+    pub freeze_on_thrash: bool,
     /// Hold while the load average of the last minute is above so much per cpu; only where no pressure has a threshold
     #[arg(long, value_name = "LOAD", allow_hyphen_values = true)]
     pub max_load: Option<String>,
@@ -268,7 +271,7 @@ pub struct StatusArgs {
 #[command(
     args_override_self = true,
     after_help = "\
-Settings: jobs, law, max-cpu, max-io, max-memory, max-load, min-available, hold, heartbeat, max-wait, scope; 'none' unsets a
+Settings: jobs, law, max-cpu, max-io, max-memory, max-load, min-available, freeze-on-thrash, hold, heartbeat, max-wait, scope; 'none' unsets a
 threshold.
   jobgate set jobs=4 max-cpu=100000"
 )]

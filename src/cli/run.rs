@@ -251,7 +251,11 @@ impl Plan {
         let cpus = usable_cpus();
         // Where the endpoint around us bounds the jobs, nothing else need.
         let is_bounded = self.around.is_private() && self.shape.choice.joins;
-        let law = law::Terms { kind: wishes.law.unwrap_or(law::USUAL), reserve: wishes.min_available };
+        let law = law::Terms {
+            kind: wishes.law.unwrap_or(law::USUAL),
+            reserve: wishes.min_available,
+            freezes: wishes.freeze_on_thrash,
+        };
         let usual = law.kind.usual_ceiling(cpus).min(MOST_JOBS);
         let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { usual });
         let jobs = self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1);
@@ -366,7 +370,11 @@ fn says_nothing(args: &RunArgs) -> bool {
     let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, min_available, max_load, scope];
     let own = [&args.style, &args.weight];
     let none = texts.iter().chain(&own).all(|text| text.is_none());
-    none && proc.is_none() && args.diskmon.is_empty() && !args.private && args.socket.is_none()
+    none && proc.is_none()
+        && !args.gate.freeze_on_thrash
+        && args.diskmon.is_empty()
+        && !args.private
+        && args.socket.is_none()
 }
 
 /// Sees that the pressure that is watched can be read. Where the kernel has none nothing is watched, and it is said once; a

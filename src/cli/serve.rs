@@ -13,6 +13,7 @@ use crate::proto::status::hold_name;
 use crate::proto::values::{Scope, law_name, reserve_text, scope_text};
 use crate::server::settings::{Layer, entry, scope_of};
 use crate::server::{Base, Kind, Server};
+use crate::sys::cache;
 use crate::sys::machine::Machine;
 use crate::sys::on_demand;
 use crate::sys::say::say;
@@ -34,8 +35,11 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let listener = on_demand::given_listener().map_err(|error| failed("no listening socket", error))?;
         let kind = Kind::OnDemand { recovering: args.recovering };
         let name = Name::of(&socket);
-        let server =
+        let mut server =
             Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
+        if let (Ok(server), Some(folder)) = (&mut server, cache::folder(|name| std::env::var_os(name))) {
+            server.remember_sizes_in(folder);
+        }
         return name.unless_served(server)?.serve().map_err(|error| failed("can't serve", error));
     }
     let systemd = Box::new(Systemd::take().map_err(|error| Failure(error.to_string()))?);
@@ -59,7 +63,11 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let kind = Kind::Service { base, reload, unbinds, recovering, systemd };
     let name = if unbinds { Name::of(&socket) } else { Name::none() };
     let server = Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
-    let server = server.and_then(|server| {
+    let server = server.and_then(|mut server| {
+        // What systemd keeps for a service (systemd.exec(5)).
+        if let Some(folder) = std::env::var_os("CACHE_DIRECTORY") {
+            server.remember_sizes_in(folder.into());
+        }
         let Some(number) = args.ready_fd else { return Ok(server) };
         let ready = descriptor::own_inherited(number).and_then(|fd| descriptor::write_line(fd, "ready"));
         ready.map(|()| server).map_err(|error| failed(&format!("--ready-fd {number}"), error))
@@ -128,6 +136,7 @@ fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
     }
     note("law", wishes.law.map(|law| law_name(law).to_owned()), "--law or JOBGATE_LAW");
     note("min-available", args.min_available.clone(), "--min-available");
+    note("freeze-on-thrash", args.freeze_on_thrash.then(|| "on".to_owned()), "--freeze-on-thrash");
     note("scope", args.scope.clone(), "--scope");
     note("max-load", wishes.max_load.map(|load| load.to_string()), "--max-load or BB_LOADFACTOR_MAX");
     note("hold", args.hold.clone(), "--hold");
@@ -181,6 +190,7 @@ fn from_config(config: &Config, path: &Path) -> Result<Base, String> {
     note("max-load", config.max_load.map(|load| load.to_string()));
     note("law", config.law.kind.map(|law| law_name(law).to_owned()));
     note("min-available", config.law.min_available.map(reserve_text));
+    note("freeze-on-thrash", config.law.freeze_on_thrash.map(|on| if on { "on" } else { "off" }.to_owned()));
     note("scope", config.law.scope.as_ref().map(scope_text));
     note("hold", config.hold.map(|hold| hold_name(hold).to_owned()));
     note("heartbeat", config.heartbeat.map(|beat| beat.as_secs_f64().to_string()));

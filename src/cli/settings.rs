@@ -38,6 +38,7 @@ pub struct GateWishes {
     pub law: Option<Kind>,
     pub min_available: Option<Reserve>,
     pub max_load: Option<f64>,
+    pub freeze_on_thrash: bool,
     pub scope: Option<Scope>,
     /// Zero: without end.
     pub max_wait: Option<Duration>,
@@ -79,6 +80,7 @@ impl GateWishes {
             heartbeat: read_heartbeat(args, &variable, &mut warnings),
             law: law.map(|law| values::law(&law.name, &law.value)).transpose()?,
             min_available: args.min_available.as_deref().map(reserve).transpose()?,
+            freeze_on_thrash: args.freeze_on_thrash,
             max_load: load.map(|load| values::max_load(&load.name, &load.value)).transpose()?,
             scope: args.scope.as_deref().map(|scope| values::scope("--scope", scope)).transpose()?,
             max_wait: args.max_wait.as_deref().map(|wait| values::wait("--max-wait", wait)).transpose()?,
@@ -106,6 +108,7 @@ impl GateWishes {
             law: self.law.map(|law| values::law_name(law).to_owned()),
             min_available: self.min_available.map(values::reserve_text),
             max_load: self.max_load,
+            freeze_on_thrash: self.freeze_on_thrash,
             scope: self.scope.as_ref().map(values::scope_text),
         }
     }

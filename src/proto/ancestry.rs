@@ -4,12 +4,15 @@
 //! read, what an anchor is paid for, or whether the processes still live.
 
 use super::argv::Tool;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 /// What is used of a `/proc/PID/stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
+    /// Its process id.
+    pub pid: i32,
     /// The process's name (`comm`): at most 15 bytes, and any bytes.
     pub name: Vec<u8>,
     /// Its state: `R`, `S`, `T` stopped by job control, `t` by a debugger, `Z` ended ...
@@ -30,6 +33,7 @@ impl Stat {
         let open = file.iter().position(|&byte| byte == b'(')?;
         let close = file.iter().rposition(|&byte| byte == b')')?;
         let name = file.get(open + 1..close)?.to_vec();
+        let pid = std::str::from_utf8(&file[..open]).ok()?.trim_end().parse().ok()?;
         let rest = std::str::from_utf8(&file[close + 1..]).ok()?;
         // Field 3 comes first here: `state ppid ... starttime`.
         let mut fields = rest.split_ascii_whitespace();
@@ -38,7 +42,7 @@ impl Stat {
         let threads = fields.nth(20 - 5)?.parse().ok()?;
         let start = fields.nth(22 - 21)?.parse().ok()?;
         let resident = fields.nth(24 - 23)?.parse().unwrap_or(0);
-        Some(Stat { name, state, parent, threads, start, resident })
+        Some(Stat { pid, name, state, parent, threads, start, resident })
     }
 }
 
@@ -77,6 +81,30 @@ pub fn job_root(chain: &[Ancestor], anchors: &[i32]) -> Option<JobRoot> {
     Some(JobRoot { anchor: chain[anchor].pid, root: (root.pid, root.start), below_tool: tool.is_some() })
 }
 
+/// The jobs in a tree, each by its processes and when they started, the first of each in front: what a tool has started and
+/// all below that. Not those that have a tool below them, or one of `clients`, or a process that is stopped.
+pub fn jobs(tree: &[Stat], clients: &[i32]) -> Vec<Vec<(i32, u64)>> {
+    let mut children: HashMap<i32, Vec<&Stat>> = HashMap::new();
+    tree.iter().for_each(|process| children.entry(process.parent).or_default().push(process));
+    let tools: HashSet<i32> =
+        tree.iter().filter(|stat| starts_jobs(&stat.name)).map(|stat| stat.pid).collect();
+    let mut found = Vec::new();
+    for first in tree.iter().filter(|stat| tools.contains(&stat.parent)) {
+        let mut job = vec![first];
+        let mut at = 0;
+        while let Some(process) = job.get(at) {
+            job.extend(children.get(&process.pid).into_iter().flatten());
+            at += 1;
+        }
+        let is_free =
+            |stat: &&Stat| !tools.contains(&stat.pid) && !clients.contains(&stat.pid) && stat.state != b'T';
+        if job.iter().all(is_free) {
+            found.push(job.iter().map(|stat| (stat.pid, stat.start)).collect());
+        }
+    }
+    found
+}
+
 /// Whether a process of this name hands out jobs: make, ninja, samurai, cargo.
 pub fn starts_jobs(name: &[u8]) -> bool {
     Tool::of(OsStr::from_bytes(name)) != Tool::Other
@@ -95,6 +123,7 @@ mod tests {
         for name in names {
             let file = [b"77 (", name, b") T 42 ", TAIL.as_bytes(), b"\n"].concat();
             let stat = Stat {
+                pid: 77,
                 name: name.to_vec(),
                 state: b'T',
                 parent: 42,
@@ -104,6 +133,43 @@ mod tests {
             };
             assert_eq!(Stat::parse(&file), Some(stat), "{name:?}");
         }
+    }
+
+    #[test]
+    fn jobs_are_what_tools_have_started_and_nobody_waits_for() {
+        let process = |pid, name: &str, parent| Stat {
+            pid,
+            name: name.into(),
+            state: b'S',
+            parent,
+            threads: 1,
+            start: 100 + pid as u64,
+            resident: 0,
+        };
+        let mut tree = vec![
+            process(2, "sh", 1),
+            process(3, "make", 2),
+            process(4, "sh", 3),
+            process(5, "gcc", 4),
+            process(6, "cc1", 5),
+            process(7, "sh", 3),
+            process(8, "ninja", 7),
+            process(9, "cc1plus", 8),
+            process(10, "sh", 3),
+            process(11, "jobgate", 10),
+            process(12, "cc1", 3),
+            process(13, "as", 12),
+        ];
+        tree[11].state = b'T';
+        let found = |tree: &[Stat]| {
+            jobs(tree, &[11])
+                .iter()
+                .map(|job| job.iter().map(|&(pid, _)| pid).collect())
+                .collect::<Vec<Vec<i32>>>()
+        };
+        assert_eq!(found(&tree), [vec![4, 5, 6], vec![9]]);
+        assert_eq!(jobs(&tree, &[])[0][0], (4, 104));
+        assert_eq!(found(&tree[..2]), Vec::<Vec<i32>>::new());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::policy::law::Kind;
 use crate::policy::law::memory::Reserve;
 use crate::policy::pressure::Resource;
 use crate::proto::argv::NumberOption;
-use crate::proto::values::{Scope, law, reserve, scope};
+use crate::proto::values::{Scope, law, reserve, scope, switch};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -71,6 +71,8 @@ pub struct Law {
     pub min_available: Option<Reserve>,
     /// `scope`: whose cpus and pressure count.
     pub scope: Option<Scope>,
+    /// `freeze-on-thrash`: jobs may be stopped while everything waits for memory.
+    pub freeze_on_thrash: Option<bool>,
 }
 
 /// `[access]`: who may connect. Where neither users nor groups are listed: everybody.
@@ -157,6 +159,11 @@ pub fn parse(text: &str) -> Result<(Config, Vec<String>), BadConfig> {
                 .map(|value| source.text("law min-available", &value, reserve))
                 .transpose()?,
             scope: raw.law.scope.map(|value| source.text("law scope", &value, scope)).transpose()?,
+            freeze_on_thrash: raw
+                .law
+                .freeze_on_thrash
+                .map(|value| source.text("law freeze-on-thrash", &value, switch))
+                .transpose()?,
         },
         access: Access {
             users: source.list("users", "uid", &raw.access.users)?,
@@ -205,6 +212,7 @@ struct RawLaw {
     kind: Option<Spanned<Value>>,
     min_available: Option<Spanned<Value>>,
     scope: Option<Spanned<Value>>,
+    freeze_on_thrash: Option<Spanned<Value>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -285,6 +293,7 @@ max-load = 1.5
 kind = "adaptive"
 min-available = "2G,10%"
 scope = "cgroup:/builds"
+freeze-on-thrash = "on"
 
 [access]
 users = ["alice", 1000,
@@ -316,21 +325,22 @@ scons = "-j{}"
                     kind: Some(Kind::Adaptive),
                     min_available: Some(Reserve { bytes: 2 << 30, share: 0.1 }),
                     scope: Some(Scope::Cgroup(Some("/builds".into()))),
+                    freeze_on_thrash: Some(true),
                 },
                 access: Access {
                     users: vec![
-                        listed(text("alice"), 19),
-                        listed(Name::Number(1000), 19),
-                        listed(Name::Number(1001), 20),
+                        listed(text("alice"), 20),
+                        listed(Name::Number(1000), 20),
+                        listed(Name::Number(1001), 21),
                     ],
-                    groups: vec![listed(text("domain users"), 21)],
+                    groups: vec![listed(text("domain users"), 22)],
                 },
                 quota: Quota {
                     default: Some(8),
                     users: vec![
-                        (listed(Name::Number(1000), 28), 1),
-                        (listed(text("alice"), 26), 4096),
-                        (listed(text("bob.smith"), 27), 2),
+                        (listed(Name::Number(1000), 29), 1),
+                        (listed(text("alice"), 27), 4096),
+                        (listed(text("bob.smith"), 28), 2),
                     ],
                 },
                 tools: vec![("scons".to_owned(), NumberOption::dash_j())],

@@ -64,6 +64,7 @@ fn law(regulator: &Regulator) -> LawView {
         job_bytes: memory.map(|_| law.room().job_size()),
         available_bytes: law.room().available(),
         thrashes: law.thrashes(),
+        still: law.still(),
         distrusts_pressure: law.distrusts_pressure(),
     }
 }
@@ -159,6 +160,9 @@ pub fn limit(view: &View) -> String {
     let _ = write!(line, " (cpu {cpu}, memory {memory}, io {io})");
     if view.law.thrashes {
         line.push_str(", everything waits for memory");
+    }
+    if view.law.still > 0 {
+        let _ = write!(line, ", {} jobs stand still", view.law.still);
     }
     if view.law.distrusts_pressure {
         line.push_str(", somebody reads /proc/pressure too fast");

@@ -104,6 +104,15 @@ pub fn law_name(law: Kind) -> &'static str {
     }
 }
 
+/// `on` or `off`.
+pub fn switch(name: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("{name} '{other}': give 'on' or 'off'")),
+    }
+}
+
 /// What must stay available of memory: `2G`, `500M`, `10%`, or both as in `2G,10%`, where the larger counts.
 pub fn reserve(name: &str, value: &str) -> Result<Reserve, String> {
     let bad = || format!("{name} '{value}': give a size as in 2G or 500M, or a part as in 10%");

@@ -61,6 +61,8 @@ pub struct LawView {
     pub available_bytes: Option<u64>,
     /// Everything waits for memory: one job may run until that is over.
     pub thrashes: bool,
+    /// So many jobs are to stand still meanwhile.
+    pub still: u32,
     /// Somebody reads the pressure files so fast that they say nothing.
     pub distrusts_pressure: bool,
 }

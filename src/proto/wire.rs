@@ -125,6 +125,8 @@ pub struct WishesSaid {
     pub law: Option<String>,
     /// As typed: `2G`, `10%`.
     pub min_available: Option<String>,
+    /// Jobs may be stopped while everything waits for memory.
+    pub freeze_on_thrash: bool,
     /// Load average per cpu.
     pub max_load: Option<f64>,
     /// As typed: `auto`, `host`, `cgroup`, `cgroup:PATH`.

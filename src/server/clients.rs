@@ -225,7 +225,8 @@ impl Server {
 
 /// What is kept of a hello: what is made use of later, each part bounded.
 fn kept(hello: &Hello) -> Hello {
-    let WishesSaid { jobs, max, hold, heartbeat_s, law, min_available, max_load, scope } = &hello.wishes;
+    let WishesSaid { jobs, max, hold, heartbeat_s, law, min_available, max_load, scope, freeze_on_thrash } =
+        &hello.wishes;
     let known = |word: &String| Resource::ALL.iter().any(|resource| resource.name() == word);
     let max = max.iter().filter(|(word, _)| known(word)).map(|(word, &max)| (word.clone(), max)).collect();
     let one_of =
@@ -242,6 +243,7 @@ fn kept(hello: &Hello) -> Hello {
         law: one_of(law, ["adaptive", "fixed"]),
         min_available,
         max_load: *max_load,
+        freeze_on_thrash: *freeze_on_thrash,
         scope,
     };
     Hello {

@@ -7,6 +7,7 @@ mod around;
 mod clients;
 mod conn;
 mod entrance;
+mod freezer;
 mod life;
 mod name;
 mod requests;
@@ -23,7 +24,6 @@ use crate::policy::regulator::{Action, Input, Regulator, Wants};
 use crate::policy::time::Moment;
 use crate::proto::values::Scope;
 use crate::proto::wire::{Granted, Reply};
-use crate::sys::cache;
 use crate::sys::clock::Clock;
 use crate::sys::limits;
 use crate::sys::machine::Machine;
@@ -150,6 +150,7 @@ pub struct Server {
     /// Who came while the gate recovered, and before the client in whose job it is, if there is one.
     early: Vec<ClientId>,
     sizes: sizes::Memory,
+    frozen: freezer::Frozen,
     /// Since when nobody is connected.
     empty: Option<Moment>,
     /// When the watchdog is to be told again.
@@ -182,11 +183,6 @@ impl Server {
         if recovers {
             regulator.recover(now, RECOVERY, LONGEST_RECOVERY);
         }
-        // What systemd keeps for a service (systemd.exec(5)), or what is the user's own.
-        let sizes_folder = match &kind {
-            Kind::OnDemand { .. } => cache::folder(|name| std::env::var_os(name)),
-            Kind::Service { .. } => std::env::var_os("CACHE_DIRECTORY").map(PathBuf::from),
-        };
         let name = name::hold(&socket, &kind, &poll);
         let mut server = Server {
             clock,
@@ -220,7 +216,8 @@ impl Server {
             loans_seen: now,
             has_left: false,
             early: Vec::new(),
-            sizes: sizes::Memory::read(sizes_folder, now),
+            sizes: sizes::Memory::default(),
+            frozen: freezer::Frozen::default(),
             empty: Some(now),
             alive: watchdog.map(|interval| (interval, now + interval)),
         };
@@ -368,5 +365,6 @@ impl Server {
         }
         self.regulator.handle(now, Input::Sample(reading));
         machine.note(self.regulator.law().distrusts_pressure()).into_iter().for_each(say);
+        self.freeze();
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub type Layer = BTreeMap<String, SettingView>;
 
 /// Every setting that can be set, with what it is where nobody said anything.
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 12] = [
     ("jobs", "auto"),
     ("law", "adaptive"),
     ("max-cpu", "none"),
@@ -27,6 +27,7 @@ const KEYS: [(&str, &str); 11] = [
     ("max-memory", "none"),
     ("max-load", "none"),
     ("min-available", "none"),
+    ("freeze-on-thrash", "off"),
     ("scope", "auto"),
     ("hold", "all"),
     ("heartbeat", "1"),
@@ -47,6 +48,7 @@ pub fn check(key: &str, value: &str) -> Result<(), String> {
         "law" => values::law(key, value).map(drop),
         "max-load" => values::max_load(key, value).map(drop),
         "min-available" => values::reserve(key, value).map(drop),
+        "freeze-on-thrash" => values::switch(key, value).map(drop),
         "scope" => values::scope(key, value).map(drop),
         "max-cpu" | "max-io" | "max-memory" => values::threshold(key, value).map(drop),
         "hold" => values::hold(key, value).map(drop),
@@ -140,6 +142,9 @@ fn of_law<'a>(clients: impl Iterator<Item = (String, &'a Hello)> + Clone) -> Lay
     if let Some((reserve, name)) = most {
         layer.insert("min-available".to_owned(), entry(values::reserve_text(reserve), name));
     }
+    if let Some((name, _)) = clients.clone().find(|(_, wishes)| wishes.freeze_on_thrash) {
+        layer.insert("freeze-on-thrash".to_owned(), entry("on", name));
+    }
     let loads = clients.clone().filter_map(|(name, wishes)| Some((wishes.max_load?, name)));
     if let Some((load, name)) = loads.filter(|(load, _)| *load > 0.0).min_by(|a, b| a.0.total_cmp(&b.0)) {
         layer.insert("max-load".to_owned(), entry(load.to_string(), name));
@@ -169,6 +174,7 @@ pub fn resolve(cpus: u32, layers: &[&Layer]) -> (Settings, Layer, Option<Duratio
     let law = law::Terms {
         kind: values::law("law", value("law")).unwrap_or(law::USUAL),
         reserve: values::reserve("min-available", value("min-available")).ok(),
+        freezes: values::switch("freeze-on-thrash", value("freeze-on-thrash")).unwrap_or(false),
     };
     let usual = law.kind.usual_ceiling(cpus).min(values::MOST_JOBS);
     let jobs = values::jobs("jobs", value("jobs")).ok().flatten().unwrap_or(usual);

@@ -22,7 +22,7 @@ const SMALL: u64 = 64 << 20;
 const FILE: &str = "sizes.json";
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Memory {
     /// Where the file lies; `None`: nowhere.
     folder: Option<PathBuf>,
@@ -32,16 +32,13 @@ pub struct Memory {
     told: u64,
 }
 
-impl Memory {
-    /// What is remembered in that folder.
-    pub fn read(folder: Option<PathBuf>, now: Moment) -> Memory {
-        let known =
-            folder.as_deref().map(|folder| Sizes::read(&cache::read(folder, FILE))).unwrap_or_default();
-        Memory { folder, known, looked: now, told: 0 }
-    }
-}
-
 impl Server {
+    /// What is remembered in that folder counts, and what is seen is remembered there.
+    pub fn remember_sizes_in(&mut self, folder: PathBuf) {
+        self.sizes.known = Sizes::read(&cache::read(&folder, FILE));
+        self.sizes.folder = Some(folder);
+    }
+
     /// When the next look is due; `None`: nobody needs one.
     pub(super) fn sizes_due(&self) -> Option<Moment> {
         let counts = self.regulator.settings().law.is_watching() && self.regulator.out() > 0;

@@ -107,14 +107,23 @@ impl Server {
         let Kind::Service { .. } = self.kind else { return Vec::new() };
         let mut notices = Vec::new();
         let at = self.socket.display();
-        let WishesSaid { jobs: _, max, hold, heartbeat_s, law, min_available, max_load, scope } =
-            &hello.wishes;
+        let WishesSaid {
+            jobs: _,
+            max,
+            hold,
+            heartbeat_s,
+            law,
+            min_available,
+            max_load,
+            scope,
+            freeze_on_thrash,
+        } = &hello.wishes;
         let other_law = law.clone().filter(|law| law != law_name(self.regulator.settings().law.kind));
         let texts = [hold, &other_law, min_available, scope];
         let numbers = [heartbeat_s, max_load];
         let says_one =
             texts.iter().any(|text| text.is_some()) || numbers.iter().any(|number| number.is_some());
-        if !max.is_empty() || says_one {
+        if !max.is_empty() || says_one || *freeze_on_thrash {
             notices.push(format!(
                 "thresholds, --hold, --heartbeat and --law are passed over: the gate at {at} has its own (jobgate status)"
             ));

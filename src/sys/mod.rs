@@ -16,6 +16,7 @@ pub mod fifo;
 pub mod files;
 pub mod folder;
 pub mod foreign;
+pub mod freezer;
 pub mod guarded;
 pub mod layer;
 pub mod limits;

@@ -139,7 +139,7 @@ impl World {
     /// Other settings.
     pub fn set(&mut self, jobs: u32, hold: Hold) {
         let kind = if self.is_adaptive { law::Kind::Adaptive } else { law::Kind::Fixed };
-        let law = law::Terms { kind, reserve: None };
+        let law = law::Terms { kind, reserve: None, freezes: false };
         self.feed(Input::Settings(Settings { law, ..settings(jobs, hold) }));
     }
 

@@ -5,6 +5,7 @@
 //! how many jobs are out.
 
 pub mod cpu;
+pub mod freeze;
 pub mod io;
 pub mod memory;
 pub mod thrash;
@@ -14,6 +15,7 @@ use super::pressure::{Pressure, Resource};
 use super::reading::Reading;
 use super::time::Moment;
 use cpu::{Headroom, Smooth};
+use freeze::Freeze;
 use io::Stall;
 use memory::{Reserve, Room};
 use std::time::Duration;
@@ -53,6 +55,8 @@ pub struct Terms {
     pub kind: Kind,
     /// What must stay available of memory. The fixed law looks at memory only where this is said.
     pub reserve: Option<Reserve>,
+    /// Jobs are made to stand still while everything waits for memory; only by the adaptive law.
+    pub freezes: bool,
 }
 
 impl Terms {
@@ -132,6 +136,7 @@ pub struct Law {
     io: Stall,
     room: Room,
     thrash: Thrash,
+    freeze: Freeze,
     full: Pressure,
     jobs: Mean,
 }
@@ -146,6 +151,7 @@ impl Law {
             io: Stall::default(),
             room: Room::new(terms.reserve),
             thrash: Thrash::default(),
+            freeze: Freeze::default(),
             full: Pressure::default(),
             jobs: Mean::default(),
         }
@@ -191,7 +197,9 @@ impl Law {
         self.cpu.look(now, reading, self.cpus, mean, most);
         self.io.look(now, reading.full.get(Resource::Io));
         self.full.add(now, reading.full);
-        self.thrash.look(now, self.full.rates().get(Resource::Memory));
+        let rate = self.full.rates().get(Resource::Memory);
+        self.thrash.look(now, rate);
+        self.freeze.look(now, rate, if self.terms.freezes { jobs } else { 0 });
         self.thrash.end_at(now, most);
     }
 
@@ -228,6 +236,11 @@ impl Law {
     /// The memory part's figures.
     pub fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// How many jobs are to stand still.
+    pub fn still(&self) -> u32 {
+        self.freeze.still()
     }
 
     /// Whether everything waits for memory.

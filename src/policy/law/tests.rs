@@ -380,14 +380,14 @@ fn the_fixed_law_looks_at_memory_only_where_it_is_told_to() {
     fixed.set(Terms { reserve, ..Terms::default() }, 2);
     fixed.look(at(250), &reading, 8);
     assert_eq!(fixed.parts(at(250), 2, &limit), Parts { memory: Some(1), ..Parts::default() });
-    fixed.set(Terms { kind: Kind::Adaptive, reserve: None }, 2);
+    fixed.set(Terms { kind: Kind::Adaptive, ..Terms::default() }, 2);
     assert_eq!(fixed.parts(at(250), 2, &limit), Parts { cpu: Some(2), ..Parts::default() });
 }
 
 #[test]
 fn an_emergency_is_the_memory_part() {
     let limit = Limit::new(8, 2, Ramps::Always);
-    let mut law = Law::new(Terms { kind: Kind::Adaptive, reserve: None }, 2);
+    let mut law = Law::new(Terms { kind: Kind::Adaptive, ..Terms::default() }, 2);
     let mut machine = Machine::default();
     for tick in 0..6 {
         let (now, reading) = machine.pass(0.5, 0.0, 1);
@@ -428,7 +428,7 @@ proptest! {
         cpus in 1u32..128,
         ceiling in 1u32..4096,
     ) {
-        let mut law = Law::new(Terms { kind: Kind::Adaptive, reserve: None }, cpus);
+        let mut law = Law::new(Terms { kind: Kind::Adaptive, ..Terms::default() }, cpus);
         let mut limit = Limit::new(ceiling, cpus, Ramps::Always);
         let (mut ms, mut issued) = (0, 0);
         for (pass, reading, jobs) in looks {
