@@ -66,7 +66,8 @@ fn the_index_of_manuals_knows_each_page_by_its_name() {
 /// What bash offers for the last of these words.
 fn offered(completions: &Path, words: &[&str]) -> Option<String> {
     let line = r#"source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-                  _jobgate jobgate "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}""#;
+                  words=($(complete -p jobgate)); while [[ ${words[0]} != -F ]]; do words=("${words[@]:1}"); done
+                  "${words[1]}" jobgate "${@: -1}" "${@: -2:1}"; echo "${COMPREPLY[*]}""#;
     let mut command = program("bash")?;
     command.args(["--norc", "-c", line, "bash"]).arg(completions).args(words);
     Some(succeed(&mut command).trim_end().to_owned())
@@ -76,18 +77,27 @@ fn offered(completions: &Path, words: &[&str]) -> Option<String> {
 fn bash_offers_what_can_be_typed_and_nothing_that_is_hidden() {
     let folder = written();
     let completions = folder.path().join("bash-completion/completions/jobgate");
-    let rows: [(&[&str], &str); 6] = [
+    let rows: [(&[&str], &str); 9] = [
         (&["jobgate", "st"], "status"),
         (&["jobgate", "pa"], ""),
         (&["jobgate", "run", "--max-c"], "--max-cpu"),
         (&["jobgate", "run", "--style", ""], "auto pipe fifo"),
         (&["jobgate", "serve", "--re"], "--ready-fd"),
         (&["jobgate", "serve", "--on"], ""),
+        (&["jobgate", "exec", "-n", "2", "--", "readarra"], "readarray"),
+        (&["jobgate", "run", "--", "make", "--"], ""),
+        (&["jobgate", "run", "--l"], "--law --label"),
     ];
     for (words, expected) in rows {
         let Some(offered) = offered(&completions, words) else { return };
         assert_eq!(offered, expected, "{words:?}");
     }
+    // Where bash-completion is there, it knows what that command can be told.
+    let with_it = folder.path().join("with-it");
+    let text =
+        format!("_command_offset() {{ COMPREPLY=(\"at $1\"); }}; source '{}'\n", completions.display());
+    std::fs::write(&with_it, text).unwrap();
+    assert_eq!(offered(&with_it, &["jobgate", "run", "-j2", "--", "make", "a"]).as_deref(), Some("at 4"));
 }
 
 #[test]

@@ -31,6 +31,29 @@ const COMPLETIONS: [(Shell, &str); 3] = [
     (Shell::Fish, "fish/vendor_completions.d/jobgate.fish"),
 ];
 
+/// What `clap_complete` leaves out for bash.
+const COMMAND_IN_BASH: &str = r#"
+# What stands behind the first -- is another command's.
+_jobgate_or_command() {
+    local at offset
+    for ((at = 2; at < COMP_CWORD; at++)); do
+        [[ ${COMP_WORDS[at]} == -- ]] || continue
+        # bash-completion's, by its newer name and by its older one.
+        for offset in _comp_command_offset _command_offset; do
+            if declare -F "$offset" >/dev/null; then
+                "$offset" $((at + 1))
+                return
+            fi
+        done
+        COMPREPLY=()
+        ((COMP_CWORD > at + 1)) || mapfile -t COMPREPLY < <(compgen -c -- "$2")
+        return
+    done
+    _jobgate "$@"
+}
+complete -F _jobgate_or_command -o bashdefault -o default jobgate
+"#;
+
 /// Writes them all.
 pub fn pages(args: &PagesArgs) -> Result<(), Failure> {
     let put = |name: &Path, text: &[u8]| {
@@ -43,6 +66,9 @@ pub fn pages(args: &PagesArgs) -> Result<(), Failure> {
     for (shell, name) in COMPLETIONS {
         let mut text = Vec::new();
         generate(shell, &mut completed(&Args::command()), "jobgate", &mut text);
+        if shell == Shell::Bash {
+            text.extend_from_slice(COMMAND_IN_BASH.as_bytes());
+        }
         put(Path::new(name), &text)?;
     }
     Ok(())
