@@ -39,17 +39,26 @@ fn files(folder: &Path) -> BTreeSet<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
-/// Whoever adds a file to the one must add it to the other.
+/// It is made once: packing is what takes long.
 #[test]
-fn it_holds_what_the_script_installs() {
+fn it_is_made_installed_used_removed_and_purged() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(package) = package(folder.path()) else { return };
-    let unpacked = folder.path().join("unpacked");
-    succeed(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&unpacked));
-    let installed = folder.path().join("installed");
+    if let Some(package) = package(folder.path()) {
+        holds_what_the_script_installs(folder.path(), &package);
+        if tool(Real::SystemMake).is_some() && can_be_installed() {
+            is_installed_used_removed_and_purged(folder.path());
+        }
+    }
+}
+
+/// Whoever adds a file to the one must add it to the other.
+fn holds_what_the_script_installs(folder: &Path, package: &Path) {
+    let unpacked = folder.join("unpacked");
+    succeed(Command::new("dpkg-deb").arg("-x").arg(package).arg(&unpacked));
+    let installed = folder.join("installed");
     let mut install = clean(Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install")));
     install.env("PREFIX", "/usr").env("SYSCONFDIR", "/etc").env("UNITDIR", "/usr/lib/systemd/system");
-    install.env("DESTDIR", &installed).env("JOBGATE_BINARY", folder.path().join("jobgate"));
+    install.env("DESTDIR", &installed).env("JOBGATE_BINARY", folder.join("jobgate"));
     succeed(&mut install);
     let as_packaged = |name: String| match name.strip_suffix(".1") {
         Some(page) => format!("{page}.1.gz"),
@@ -68,7 +77,7 @@ fn it_holds_what_the_script_installs() {
             |text: String| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
         assert_eq!(places(read(&unpacked)), places(read(&installed)));
     }
-    let field = |name: &str| succeed(Command::new("dpkg-deb").arg("-f").arg(&package).arg(name));
+    let field = |name: &str| succeed(Command::new("dpkg-deb").arg("-f").arg(package).arg(name));
     let changelog = include_str!("../scripts/debian/changelog");
     assert!(changelog.starts_with(&format!("jobgate ({}) ", field("Version").trim())), "{changelog}");
     assert!(field("Depends").contains("libc6"), "{}", field("Depends"));
@@ -138,21 +147,13 @@ fn in_a_namespace() -> Command {
     command
 }
 
-#[test]
-fn it_is_installed_used_removed_and_purged() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    if tool(Real::SystemMake).is_none() || !can_be_installed() || package(folder.path()).is_none() {
-        return;
-    }
+fn is_installed_used_removed_and_purged(folder: &Path) {
+    let path = |name: &str| folder.join(name);
     std::fs::write(path("Makefile"), makefile(8, 0.25)).unwrap();
     let steps =
         "inside \"$INSTALL\"; inside 'dpkg -r jobgate'; left removed; inside 'dpkg -P jobgate'; left purged";
     let mut command = in_a_namespace();
-    command
-        .args(["sh", "-c", &format!("{VIEW}{LEFT}{steps}")])
-        .env("INSTALL", INSTALL)
-        .env("FOLDER", folder.path());
+    command.args(["sh", "-c", &format!("{VIEW}{LEFT}{steps}")]).env("INSTALL", INSTALL).env("FOLDER", folder);
     // Nothing of the user's, and the host's gate.
     command.env("HOME", path("home")).env_remove("JOBGATE_SOCKET");
     for name in ["XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
