@@ -387,6 +387,9 @@ impl Regulator {
             self.pressure = Pressure::default();
             (self.wants_sample, self.sampled) = (true, Some(now));
         }
+        if !self.may_watch() {
+            self.limit.end_ramp(); // nobody steps it any more
+        }
         self.look(now, is_another_law && settings.law.is_watching());
     }
 

@@ -19,9 +19,6 @@ use mio::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// No path of a cgroup is longer.
-const LONGEST_SCOPE: usize = 4096;
-
 /// Labels are cut there.
 const LONGEST_LABEL: usize = 60;
 
@@ -233,8 +230,7 @@ fn kept(hello: &Hello) -> Hello {
         |word: &Option<String>, all: [&str; 2]| word.clone().filter(|word| all.contains(&word.as_str()));
     let min_available =
         min_available.as_ref().and_then(|text| values::reserve("", text).ok()).map(reserve_text);
-    let scope =
-        scope.clone().filter(|scope| scope.len() <= LONGEST_SCOPE && values::scope("", scope).is_ok());
+    let scope = scope.clone().filter(|scope| settings::check("scope", scope).is_ok());
     let wishes = WishesSaid {
         jobs: *jobs,
         max,

@@ -37,11 +37,14 @@ const KEYS: [(&str, &str); 12] = [
 /// No value is longer: it is kept, and told to every client.
 const LONGEST_VALUE: usize = 40;
 
+/// ... but the name of a cgroup: a container's has 64 digits, and lies below others.
+const LONGEST_SCOPE: usize = 512;
+
 /// Checks one setting as the command line would: the error is a sentence.
 pub fn check(key: &str, value: &str) -> Result<(), String> {
     match key {
-        _ if KEYS.iter().any(|&(known, _)| known == key) && value.len() > LONGEST_VALUE => {
-            Err(format!("{key}: {LONGEST_VALUE} characters say any value, that has {}", value.len()))
+        _ if KEYS.iter().any(|&(known, _)| known == key) && value.len() > longest(key) => {
+            Err(format!("{key}: {} characters say any value, that has {}", longest(key), value.len()))
         }
         "jobs" => values::jobs(key, value).map(drop),
         "max-cpu" | "max-io" | "max-memory" | "max-load" | "min-available" if value == "none" => Ok(()),
@@ -60,6 +63,10 @@ pub fn check(key: &str, value: &str) -> Result<(), String> {
             Err(format!("there is no setting '{key}': there are {}", known.join(", ")))
         }
     }
+}
+
+fn longest(key: &str) -> usize {
+    if key == "scope" { LONGEST_SCOPE } else { LONGEST_VALUE }
 }
 
 /// One entry.
@@ -323,6 +330,12 @@ mod tests {
             ("max-load", "none"),
         ] {
             assert_eq!(check(key, value), Ok(()));
+        }
+        let container = format!("cgroup:/system.slice/docker-{}.scope", "0".repeat(64));
+        assert_eq!(check("scope", &container), Ok(()));
+        for (key, most) in [("scope", 512), ("jobs", 40)] {
+            let why = format!("{key}: {most} characters say any value, that has 600");
+            assert_eq!(check(key, &"x".repeat(600)), Err(why));
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use super::*;
 use crate::policy::account::{Appetite, Lease};
+use crate::policy::gate::Threshold;
+use crate::policy::pressure::Resource;
 
 /// The serial of the last allotment that each client was told, and how many were told in all.
 fn told(regulator: &mut Regulator) -> (Vec<(ClientId, u64)>, usize) {
@@ -107,4 +109,29 @@ fn what_is_noted_is_judged_at_once() {
     regulator.settle(now);
     assert!(told(&mut regulator).1 <= 4);
     assert_eq!(regulator.charge(), 100);
+}
+
+#[test]
+fn where_nothing_is_watched_any_more_nothing_grows_step_by_step() {
+    let at = |ms| Moment::at(Duration::from_millis(ms));
+    let fixed = Settings::new(8, 2);
+    let adaptive = Settings {
+        law: law::Terms { kind: law::Kind::Adaptive, ..law::Terms::default() },
+        ..Settings::new(8, 2)
+    };
+    let threshold = Threshold::new(1_000.0).ok();
+    let mut thresholds = Thresholds::default();
+    thresholds.set(Resource::Cpu, threshold);
+    let held = Settings { thresholds, ..fixed };
+    for before in [adaptive, held] {
+        let mut regulator = Regulator::new(before, at(0));
+        regulator.handle(at(0), Input::Join(1, terms(Lease::Counted), None));
+        for (ms, waited) in [(0, 0), (1_000, 1_000_000), (2_000, 1_000_000), (3_000, 1_000_000)] {
+            let some = PerResource::from_fn(|_| Some(waited));
+            regulator.handle(at(ms), Input::Sample(Reading { some, ..Reading::default() }));
+        }
+        assert!(regulator.limit() < 8, "{before:?}");
+        regulator.handle(at(3_100), Input::Settings(fixed));
+        assert_eq!(regulator.limit(), 8, "{before:?}");
+    }
 }
