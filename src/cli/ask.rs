@@ -55,15 +55,18 @@ fn look(link: &mut Link) -> Result<View, Failure> {
     if !note_lost(&mut view) {
         return Ok(view);
     }
+    let suspects: Vec<u64> =
+        view.clients.iter().filter(|client| client.lost > 0).map(|client| client.id).collect();
     link.have_counted().map_err(gone)?;
     for _ in 0..LOOKS {
         clock::pause(SOON);
         view = ask(link)?;
         let is_old = |client: &ClientView| before.get(&client.id) == Some(&client.reports);
-        if !note_lost(&mut view) || !view.clients.iter().any(|client| client.lost > 0 && is_old(client)) {
+        if !view.clients.iter().any(|client| suspects.contains(&client.id) && is_old(client)) {
             break;
         }
     }
+    note_lost(&mut view);
     for client in &mut view.clients {
         if before.get(&client.id) == Some(&client.reports) {
             client.lost = 0; // it hasn't answered
