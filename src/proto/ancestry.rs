@@ -19,6 +19,8 @@ pub struct Stat {
     pub state: u8,
     /// Its parent; 0 where that can't be seen from here.
     pub parent: i32,
+    /// The page faults of its children whose status it has taken (field 11): more with each of them.
+    pub reaped_faults: u64,
     /// Its threads.
     pub threads: u32,
     /// When it started, in clock ticks since boot (field 22). With its pid it names a process for good.
@@ -39,10 +41,11 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        let threads = fields.nth(20 - 5)?.parse().ok()?;
+        let reaped_faults = fields.nth(11 - 5)?.parse().ok()?;
+        let threads = fields.nth(20 - 12)?.parse().ok()?;
         let start = fields.nth(22 - 21)?.parse().ok()?;
         let resident = fields.nth(24 - 23)?.parse().unwrap_or(0);
-        Some(Stat { pid, name, state, parent, threads, start, resident })
+        Some(Stat { pid, name, state, parent, reaped_faults, threads, start, resident })
     }
 }
 
@@ -114,7 +117,8 @@ pub fn starts_jobs(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const TAIL: &str = "1 2 0 -1 4194304 105 0 0 0 0 0 0 0 20 0 1 0 8675309 2703360 256 18446744073709551615";
+    const TAIL: &str =
+        "1 2 0 -1 4194304 105 17 0 0 0 0 0 0 20 0 1 0 8675309 2703360 256 18446744073709551615";
 
     #[test]
     fn stat_files() {
@@ -127,6 +131,7 @@ mod tests {
                 name: name.to_vec(),
                 state: b'T',
                 parent: 42,
+                reaped_faults: 17,
                 threads: 1,
                 start: 8_675_309,
                 resident: 256,
@@ -142,6 +147,7 @@ mod tests {
             name: name.into(),
             state: b'S',
             parent,
+            reaped_faults: 0,
             threads: 1,
             start: 100 + pid as u64,
             resident: 0,

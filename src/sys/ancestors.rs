@@ -124,6 +124,15 @@ pub fn children(root: &Path, pid: i32) -> Vec<i32> {
 /// What lives below each of these groups of processes, themselves not counted, nor what is below another of them that is
 /// nearer. `None`: one of the group isn't seen here. Reads the line of every process.
 pub fn below(root: &Path, groups: &[&[i32]]) -> Vec<Option<Vec<Stat>>> {
+    below_where(root, groups, |stat| !matches!(stat.state, b'Z' | b'X' | b'x'))
+}
+
+/// The same with those that have ended and whose parent hasn't taken their status yet.
+pub fn below_with_ended(root: &Path, groups: &[&[i32]]) -> Vec<Option<Vec<Stat>>> {
+    below_where(root, groups, |stat| !matches!(stat.state, b'X' | b'x'))
+}
+
+fn below_where(root: &Path, groups: &[&[i32]], counts: impl Fn(&Stat) -> bool) -> Vec<Option<Vec<Stat>>> {
     let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let all: HashMap<i32, Stat> = pids.filter_map(|pid| Some((pid, stat(root, pid)?))).collect();
@@ -131,7 +140,7 @@ pub fn below(root: &Path, groups: &[&[i32]]) -> Vec<Option<Vec<Stat>>> {
     let is_seen = |group: &&[i32]| group.iter().all(|pid| all.contains_key(pid));
     let mut trees: Vec<Option<Vec<Stat>>> =
         groups.iter().map(|group| is_seen(group).then(Vec::new)).collect();
-    for process in all.values().filter(|stat| !matches!(stat.state, b'Z' | b'X' | b'x')) {
+    for process in all.values().filter(|stat| counts(stat)) {
         let mut parent = process.parent;
         for _ in 0..MOST_STEPS {
             if let Some(at) = group_of(parent) {
@@ -234,6 +243,9 @@ mod tests {
             [Some("cc jg-witness jobgate make make".to_owned()), Some("make".to_owned()), None]
         );
         assert_eq!(names(&[&[2]]), [Some("cc jg-witness jobgate make make".to_owned())]);
+        let counts = |trees: Vec<Option<Vec<Stat>>>| trees[0].as_ref().map(Vec::len);
+        assert_eq!(counts(below(root.path(), &[&[2]])), Some(5));
+        assert_eq!(counts(below_with_ended(root.path(), &[&[2]])), Some(6));
     }
 
     fn pids(root: &Path, pid: i32) -> Vec<i32> {
