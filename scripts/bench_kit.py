@@ -43,7 +43,8 @@ class Broken(Exception):
 def clean_environment():
     """Ours without what would make a command part of somebody else's pool."""
     ours = re.compile(r"(CARGO_)?MAKEFLAGS|MFLAGS|MAKELEVEL|NINJAFLAGS|JOBGATE_|BB_PRESSURE_MAX_")
-    return {k: v for k, v in os.environ.items() if not ours.match(k)}
+    kept = {k: v for k, v in os.environ.items() if not ours.match(k)}
+    return {**kept, "JOBGATE_LAW": "fixed"}  # what jobgate costs beside a pool of that size; `regulation` names its laws
 
 
 def spawn(argv, out=NULL, err=NULL):
@@ -185,12 +186,13 @@ def spread(values, digits):
         *(f"{v:.{digits}f}" for v in (statistics.median(values), q1, q3, min(values), max(values))))
 
 
-def row(case, what, values, demand=None, unit="", digits=3, judged=statistics.median):
-    """`judged` picks the value the demand is about."""
+def row(case, what, values, demand=None, unit="", digits=3, judged=statistics.median, doubt=""):
+    """`judged` picks the value the demand is about; `doubt` says why the verdict may mean little."""
     verdict = "–"
     if demand is not None:
         which = "" if judged is statistics.median or len(values) == 1 else f"{judged.__name__} "
         verdict = f"{which}≤ {demand:g}{unit}: {'met' if judged(values) <= demand else '**missed**'}"
+        verdict += f" ({doubt})" if doubt else ""
     shown = spread(values, digits) if values[1:] else f"{values[0]:.{digits}f}"
     line(case, what, f"{shown}{unit}", verdict, len(values))
 

@@ -81,7 +81,7 @@ fn bad_input_is_refused_in_one_line_and_nothing_is_started() {
         (&["--max-cpu", "5\n6"], "--max-cpu '5 6' is not a number"),
         (&["--style", "socket"], "--style 'socket'"),
         (&["--hold", "none"], "--hold 'none'"),
-        (&["--law", "murphy"], "--law murphy"),
+        (&["--law", "murphy"], "--law 'murphy'"),
         (&["--proc", "/nowhere"], "--proc /nowhere"),
         (&["--no-such-option"], "'--no-such-option'"),
         (&["-q"], "'-q'"),

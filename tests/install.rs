@@ -57,14 +57,23 @@ fn expected(rows: &[(&str, u32)]) -> BTreeMap<String, u32> {
     rows.iter().map(|&(name, mode)| (name.to_owned(), mode)).collect()
 }
 
-/// These, and the folder of shims below the prefix.
-fn with_shims(rows: &[(&str, u32)], prefix: &str) -> BTreeMap<String, u32> {
+/// These, and what lies below the prefix wherever else things are: shims, layer, manual pages, completions.
+fn with_the_rest(rows: &[(&str, u32)], prefix: &str) -> BTreeMap<String, u32> {
     let names = [".jobgate", "bitbake", "make", "gmake", "ninja", "ninja-build", "samu"];
     let mode = |name: &str| if name.starts_with('.') { 0o755 } else { 0o777 }; // links
     let shims = names.map(|name| (format!("{prefix}/lib/jobgate/shims/{name}"), mode(name)));
     let layer = ["conf/layer.conf", "conf/jobgate.conf", "classes/jobgate.bbclass", "lib/jobgate_bitbake.py"];
     let layer = layer.map(|name| (format!("{prefix}/lib/jobgate/bitbake-layer/{name}"), 0o644));
-    expected(rows).into_iter().chain(shims).chain(layer).collect()
+    let commands = ["", "-run", "-exec", "-env", "-attach", "-serve", "-status", "-set", "-shims", "-doctor"];
+    let pages = commands.map(|command| format!("man/man1/jobgate{command}.1"));
+    let completions = [
+        "bash-completion/completions/jobgate",
+        "zsh/site-functions/_jobgate",
+        "fish/vendor_completions.d/jobgate.fish",
+    ];
+    let shared = pages.into_iter().chain(completions.map(str::to_owned));
+    let shared = shared.map(|name| (format!("{prefix}/share/{name}"), 0o644));
+    expected(rows).into_iter().chain(shims).chain(layer).chain(shared).collect()
 }
 
 fn read(folder: &Path, name: &str) -> String {
@@ -87,7 +96,7 @@ fn everything_is_in_its_place() {
     let root = root.path().join("destination");
     quietly(&mut install(&root, &[]));
     let all = [(PROGRAM, 0o755), (SERVICE, 0o644), (SOCKET, 0o644), (CONFIG, 0o644)];
-    assert_eq!(files(&root), with_shims(&all, "usr/local"));
+    assert_eq!(files(&root), with_the_rest(&all, "usr/local"));
     assert_eq!(read(&root, CONFIG), sample());
     let shims = root.join("usr/local/lib/jobgate/shims");
     let said = succeed(support::clean(Command::new(root.join(PROGRAM))).arg("shims"));
@@ -131,8 +140,9 @@ fn other_places_are_named_in_the_units() {
         ("etc/units/jobgate.socket", 0o644),
         ("opt/etc/jobgate.toml", 0o644),
     ];
-    assert_eq!(elsewhere(&[]), with_shims(&all, "opt/job-gate"));
+    assert_eq!(elsewhere(&[]), with_the_rest(&all, "opt/job-gate"));
     let service = read(root.path(), "etc/units/jobgate.service");
+    assert!(!service.contains("/usr/bin") && !service.contains(" /etc/"), "{service}");
     assert_eq!(
         values(&service, "ExecStart"),
         ["/opt/job-gate/bin/jobgate serve --config /opt/etc/jobgate.toml"]

@@ -48,8 +48,8 @@ fn check(outer: Builder, inner: Builder) {
         assert_eq!(seen.peak, 3, "{what}: {seen:?}");
     } else {
         // One that knows no jobserver has from its start to its end the tokens that were there at its start: while its last
-        // jobs run, others lie idle.
-        let least = if outer.is_fixed() || inner.is_fixed() { 1.5 } else { 2.0 };
+        // jobs run, others lie idle. More than one at a time on average is what can be had on a busy machine.
+        let least = if outer.is_fixed() || inner.is_fixed() { 1.3 } else { 1.6 };
         assert!(seen.mean >= least, "{what}: {seen:?}");
     }
 

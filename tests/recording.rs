@@ -5,15 +5,16 @@
 
 use jobgate::policy::account::{Appetite, Lease, Report, Terms};
 use jobgate::policy::gate::{Hold, Threshold, Thresholds};
+use jobgate::policy::law::{self, memory::Reserve};
 use jobgate::policy::ledger::Change;
 use jobgate::policy::pressure::{Resource, Totals};
+use jobgate::policy::reading::{CpuUse, Memory, Reading};
 use jobgate::policy::regulator::{Action, Input, Regulator, Settings};
 use jobgate::policy::time::Moment;
-use jobgate::proto::journal::{self, Reader, Record, Sample, Set};
+use jobgate::proto::journal::{self, Reader, Record};
 use jobgate::proto::recorder::{About, Recorder, Seen, Who, us};
 use jobgate::proto::scene::Scene;
 use jobgate::proto::status::state_name;
-use jobgate::proto::values;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,11 +55,16 @@ fn settings(choice: u32) -> Settings {
     thresholds.set(Resource::Cpu, max.and_then(|max| Threshold::new(max).ok()));
     thresholds.set(Resource::Io, (choice & 8 > 0).then(|| Threshold::new(900_000.0).unwrap()));
     Settings {
-        jobs: 1 + choice % 7,
-        cpus: 2,
         thresholds,
         hold: if choice & 16 > 0 { Hold::Starts } else { Hold::All },
         heartbeat: Duration::from_millis([1000, 300][(choice & 32 > 0) as usize]),
+        law: law::Terms {
+            kind: if choice & 64 > 0 { law::Kind::Adaptive } else { law::Kind::Fixed },
+            reserve: (choice & 128 > 0).then_some(Reserve { bytes: 1 << 30, share: 0.125 }),
+            freezes: choice & 256 > 0,
+        },
+        max_load: (choice & 512 > 0).then_some(1.25),
+        ..Settings::new(1 + choice % 7, 2)
     }
 }
 
@@ -125,10 +131,10 @@ impl World {
                 Action::Sample => {
                     self.grow();
                     let totals = Totals::from_fn(|of| (of != Resource::Memory).then_some(self.total));
-                    self.regulator.handle(self.now, Input::Sample(totals));
+                    self.regulator.handle(self.now, Input::Sample(self.reading(totals)));
                     self.observe();
                     let reasons = self.regulator.gate().reasons().iter();
-                    let reasons = reasons.map(|reason| reason.resource.name()).collect();
+                    let reasons = reasons.map(|reason| reason.cause.name()).collect();
                     self.judged.insert(us(self.now), (state_name(self.regulator.door()), reasons));
                 }
                 Action::Tell(Change::Allot { id, tokens, serial, .. }) => {
@@ -138,6 +144,21 @@ impl World {
             }
         }
         self.observe();
+    }
+
+    /// The rest of the machine is as loaded as what waits for it.
+    fn reading(&self, some: Totals) -> Reading {
+        let total = us(self.now) / 5_000;
+        Reading {
+            some,
+            full: some,
+            cpu: Some(CpuUse::Share { busy: (total / 2).max(self.total / 10_000).min(total), total }),
+            running: Some(1 + (self.rate / 200) as u32),
+            memory: Some(Memory { available: (4 << 30) - self.total % (3 << 30), total: 8 << 30 }),
+            load: Some(self.rate as f64 / 700.0),
+            cpus: Some(2),
+            throttled: None,
+        }
     }
 
     fn grow(&mut self) {
@@ -209,43 +230,19 @@ fn moment(t: u64) -> Moment {
     Moment::at(Duration::from_micros(t))
 }
 
-/// Settings as a journal has them.
-fn read_settings(set: &Set) -> Settings {
-    let mut thresholds = Thresholds::default();
-    for resource in Resource::ALL {
-        let max = set.max.get(resource.name());
-        thresholds.set(resource, max.and_then(|&max| Threshold::new(max).ok()));
-    }
-    Settings {
-        jobs: set.jobs,
-        cpus: set.cpus,
-        thresholds,
-        hold: values::hold("hold", &set.hold).expect("as it is written"),
-        heartbeat: Duration::from_secs_f64(set.heartbeat_s),
-    }
-}
-
-fn read_totals(sample: &Sample) -> Totals {
-    Totals::from_fn(|of| match of {
-        Resource::Cpu => sample.cpu,
-        Resource::Io => sample.io,
-        Resource::Memory => sample.memory,
-    })
-}
-
 /// What another core says of each sample after the header.
 fn judge_again(records: &[Record]) -> Judged {
     let Record::Header(header) = &records[0] else { panic!("{:?}", records[0]) };
-    let mut regulator = Regulator::new(read_settings(&header.settings), moment(0));
+    let mut regulator = Regulator::new(header.settings.settings(), moment(0));
     let mut judged = BTreeMap::new();
     for record in records {
         let now = moment(record.t());
         match record {
-            Record::Settings(settings) => regulator.note(now, Input::Settings(read_settings(&settings.now))),
+            Record::Settings(settings) => regulator.note(now, Input::Settings(settings.now.settings())),
             Record::Blind(_) => regulator.note(now, Input::Blind),
             Record::Sample(sample) => {
-                regulator.note(now, Input::Sample(read_totals(sample)));
-                let reasons = regulator.gate().reasons().iter().map(|reason| reason.resource.name());
+                regulator.note(now, Input::Sample(sample.reading()));
+                let reasons = regulator.gate().reasons().iter().map(|reason| reason.cause.name());
                 judged.insert(sample.t, (state_name(regulator.door()), reasons.collect()));
             }
             _ => {}

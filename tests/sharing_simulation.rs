@@ -66,9 +66,12 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn play(events: &[Event], seed: u64, quota: Option<u32>) -> Result<(), TestCaseError> {
+fn play(events: &[Event], seed: u64, quota: Option<u32>, adaptive: bool) -> Result<(), TestCaseError> {
     let mut world = World::new(6, seed);
     world.set_quota(quota);
+    if adaptive {
+        world.adapt();
+    }
     let mut jobs_over = [0; 3];
     for event in events {
         let count = world.trees.len();
@@ -116,7 +119,8 @@ fn play(events: &[Event], seed: u64, quota: Option<u32>) -> Result<(), TestCaseE
         world.pass(ms);
     }
     calm_down(&mut world);
-    if quota.is_none() {
+    // By the adaptive law the limit moves while one looks.
+    if quota.is_none() && !adaptive {
         all_is_used_and_nobody_starves(&mut world)?;
     }
     while !world.trees.is_empty() {
@@ -184,7 +188,12 @@ proptest! {
         seed in any::<u64>(),
         quota in prop::option::weighted(0.2, 1u32..6),
     ) {
-        play(&events, seed, quota)?;
+        play(&events, seed, quota, false)?;
+    }
+
+    #[test]
+    fn and_while_the_limit_moves(events in prop::collection::vec(event(), 1..60), seed in any::<u64>()) {
+        play(&events, seed, None, true)?;
     }
 }
 

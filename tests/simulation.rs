@@ -6,6 +6,7 @@
 use jobgate::policy::account::{Lease, Report, Terms};
 use jobgate::policy::endpoint::{Endpoint, Style, Wish};
 use jobgate::policy::gate::{Hold, Threshold, Thresholds};
+use jobgate::policy::law;
 use jobgate::policy::ledger::Change;
 use jobgate::policy::pressure::{Resource, Totals};
 use jobgate::policy::regulator::{Action, Input, Regulator, Settings};
@@ -57,6 +58,20 @@ fn event() -> impl Strategy<Value = Event> {
 /// The one client.
 const ME: u64 = 1;
 
+/// A run's own: its lease isn't waited for.
+fn terms() -> Terms {
+    Terms {
+        lease: Lease::Counted,
+        cap: JOBS,
+        weight: 1,
+        max_wait: None,
+        loan: None,
+        idle: false,
+        takes: true,
+        uid: 0,
+    }
+}
+
 /// A tree, its endpoint, and a proxy without I/O.
 struct World {
     now: Duration,
@@ -90,19 +105,9 @@ impl World {
     fn with_heartbeat(style: Style, hold: Hold, heartbeat: Duration) -> World {
         let mut thresholds = Thresholds::default();
         thresholds.set(Resource::Cpu, Threshold::new(THRESHOLD).ok());
-        let settings = Settings { jobs: JOBS, cpus: 4, thresholds, hold, heartbeat };
+        let settings = Settings { thresholds, hold, heartbeat, ..Settings::new(JOBS, 4) };
         let mut regulator = Regulator::new(settings, Moment::default());
-        let terms = Terms {
-            lease: Lease::Counted,
-            cap: JOBS,
-            weight: 1,
-            max_wait: None,
-            loan: None,
-            idle: false,
-            takes: true,
-            uid: 0,
-        };
-        regulator.handle(Moment::default(), Input::Join(ME, terms, None));
+        regulator.handle(Moment::default(), Input::Join(ME, terms(), None));
         let mut world = World {
             now: Duration::ZERO,
             regulator,
@@ -148,7 +153,7 @@ impl World {
                         self.sampled = Some(self.now);
                         let mut totals = Totals::default();
                         totals.set(Resource::Cpu, Some(self.total as u64));
-                        self.regulator.handle(now, Input::Sample(totals));
+                        self.regulator.handle(now, Input::Sample(totals.into()));
                     }
                 }
             }
@@ -445,7 +450,20 @@ fn a_day_of_beats_asks_for_a_sample_each_and_nothing_else() {
 
 #[test]
 fn nothing_watched_nothing_to_wake_for() {
-    let settings =
-        Settings { jobs: JOBS, cpus: 4, thresholds: Thresholds::default(), hold: Hold::All, heartbeat: BEAT };
-    assert_eq!(Regulator::new(settings, Moment::default()).deadline(), None);
+    assert_eq!(Regulator::new(Settings::new(JOBS, 4), Moment::default()).deadline(), None);
+}
+
+#[test]
+fn by_the_adaptive_law_time_matters_while_somebody_is_there() {
+    let law = law::Terms { kind: law::Kind::Adaptive, reserve: None, freezes: false };
+    let mut regulator = Regulator::new(Settings { law, ..Settings::new(JOBS, 4) }, Moment::default());
+    assert_eq!((regulator.deadline(), regulator.poll()), (None, None));
+    let at = |ms| Moment::at(Duration::from_millis(ms));
+    let terms = Terms { lease: Lease::Nothing, idle: true, ..terms() };
+    regulator.handle(at(1), Input::Join(ME, terms, None));
+    assert_eq!(regulator.poll(), Some(Action::Sample), "nobody has looked before");
+    while regulator.poll().is_some() {}
+    assert_eq!(regulator.deadline(), Some(at(1_000)), "the beat: nothing runs");
+    regulator.handle(at(200), Input::Leave(ME));
+    assert_eq!(regulator.deadline(), None);
 }

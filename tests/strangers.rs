@@ -218,7 +218,9 @@ struct Orphan<'a>(&'a Gate);
 impl Orphan<'_> {
     fn start(gate: &Gate) -> Orphan<'_> {
         nix::unistd::mkfifo(&gate.shared.folder.path().join("end"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let line = "\"$0\" run --label ours -- sh -c 'read end <end' >/dev/null 2>&1 & exit 0";
+        // Only once its shell, which is our child, has ended.
+        let line = "sh -c 'while read -r pid name state parent rest </proc/$$/stat && [ $parent = $1 ]; do :; done; \
+                    exec \"$0\" run --label ours -- sh -c \"read end <end\"' \"$0\" $$ >/dev/null 2>&1 & exit 0";
         let mut shell = gate.shared.command("sh");
         assert!(finish(shell.args(["-c", line, jobgate()])).status.success());
         Orphan(gate)

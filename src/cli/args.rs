@@ -1,8 +1,8 @@
 //! What can be typed. Values are kept as typed; `settings` gives them meaning.
 //!
-//! Doesn't know what any of it does.
+//! Doesn't know what any of it does. What stands below the options in `--help` is read by `pages` as well: see there how it is written.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub enum Command {
     Exec(ExecArgs),
     /// Print exports that bring a shell or a CI script into the gate
     Env(EnvArgs),
-    /// Serve the tree of a process that is about to build, and print its variables
+    /// Serve what a process is about to start, and print the variables for it
     Attach(AttachArgs),
     /// Serve the shared gate in the foreground
     Serve(ServeArgs),
@@ -30,25 +30,29 @@ pub enum Command {
     Status(StatusArgs),
     /// Change the running gate
     Set(SetArgs),
-    /// Install what stands for make and ninja on PATH, and print its folder
+    /// Install what stands for make, ninja and others on PATH, and print its folder
     Shims,
     /// Look for what would keep a build on this machine out of the gate
     Doctor(DoctorArgs),
+    /// Write the manual pages and the shells' completions below a folder, as PREFIX/share has them
+    #[command(hide = true)]
+    Pages(PagesArgs),
 }
 
 /// What a gate is set to.
 #[derive(Debug, Default, clap::Args)]
 pub struct GateArgs {
-    /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: the usable cpus
+    /// The most jobs that may run at once, the implicit one of make or ninja counted in; auto: four times the usable cpus; by the
+    /// fixed law as many
     #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]
     pub jobs: Option<String>,
-    /// Hold while work waits for a cpu longer than so many microseconds per second
+    /// Hold new jobs back while some work waits for a cpu for more than so many microseconds per second
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     pub max_cpu: Option<String>,
-    /// Hold while work waits for io longer than so many microseconds per second
+    /// Hold new jobs back while some work waits for io for more than so many microseconds per second
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     pub max_io: Option<String>,
-    /// Hold while work waits for memory longer than so many microseconds per second
+    /// Hold new jobs back while some work waits for memory for more than so many microseconds per second
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     pub max_memory: Option<String>,
     /// What a held gate holds back: every new job, or only the start of commands [default: all]
@@ -57,13 +61,25 @@ pub struct GateArgs {
     /// Seconds between two beats [default: 1]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub heartbeat: Option<String>,
-    /// How the limit is found; fixed: it is what -j says [default: fixed]
-    #[arg(long, value_name = "fixed")]
+    /// How the limit is found; fixed: it is what -j says; adaptive: by how busy cpus, io and memory are [default: adaptive]
+    #[arg(long, value_name = "adaptive|fixed")]
     pub law: Option<String>,
-    /// Seconds after which a command that waits for its first token is started above the limit; 0: never
+    /// Memory that is to stay available; no new job takes it [default: a twentieth of it by the adaptive law, else none]
+    #[arg(long, value_name = "SIZE|PERCENT", allow_hyphen_values = true)]
+    pub min_available: Option<String>,
+    /// Stop the youngest jobs (SIGSTOP) while everything waits for memory, and let them go on one by one; with the adaptive law
+    #[arg(long)]
+    pub freeze_on_thrash: bool,
+    /// Hold while the load average of the last minute is above so much per cpu; only where no pressure has a threshold
+    #[arg(long, value_name = "LOAD", allow_hyphen_values = true)]
+    pub max_load: Option<String>,
+    /// Whose cpus and pressure count; auto: the cgroup's that has a cpu quota, else the host's [default: auto]
+    #[arg(long, value_name = "host|cgroup[:PATH]")]
+    pub scope: Option<String>,
+    /// Seconds after which a command that waits for its first token is started above the limit; 0: never [default: 60, or 300 where the gate is held]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub max_wait: Option<String>,
-    /// Where pressure/cpu, io and memory are read [default: /proc]
+    /// Where pressure/cpu, io and memory, stat, meminfo, loadavg, and our cgroup are read [default: /proc]
     #[arg(long, value_name = "DIR")]
     pub proc: Option<PathBuf>,
 }
@@ -72,20 +88,34 @@ pub struct GateArgs {
 #[derive(Debug, Default, clap::Args)]
 #[command(
     args_override_self = true,
+    override_usage = "jobgate run [OPTIONS] [--] COMMAND [ARGUMENT]...",
     after_help = "\
-Exit status: the command's own; if a signal ended it, that signal ends jobgate. 125: jobgate itself failed,
-nothing was started; 126: the command can't be run; 127: it wasn't found.
-SIGUSR1: says on stderr the limit, what is out, and why the gate is held.
-Environment: JOBGATE_SOCKET names the gate; BB_PRESSURE_MAX_{CPU,IO,MEMORY}, BB_HEARTBEAT_EVENT and
-BB_DISKMON_DIRS stand in for the options (bitbake's names and units), BB_DISKMON_WARNINTERVAL goes with the last; JOBGATE_LOG=debug tells more."
+Exit status:
+  125  jobgate itself failed, or refused what was typed; nothing was started
+  126  the command can't be run
+  127  the command wasn't found
+Any other is the command's own. If a signal ended the command, that signal ends jobgate.
+
+Environment:
+  JOBGATE_SOCKET  the gate's socket, as --socket
+  JOBGATE_LAW     as --law
+  BB_PRESSURE_MAX_CPU, BB_PRESSURE_MAX_IO, BB_PRESSURE_MAX_MEMORY, BB_LOADFACTOR_MAX, BB_HEARTBEAT_EVENT
+                  as --max-cpu, --max-io, --max-memory, --max-load and --heartbeat
+  BB_DISKMON_DIRS, BB_DISKMON_WARNINTERVAL
+                  as --diskmon, and how much less there must be for the next warning [default: 50M,5K]
+  JOBGATE_LOG     what is told besides on standard error: error, warn, info, debug or trace
+An option comes before its variable. Those that begin with BB_ have bitbake's meanings and units.
+
+Signals:
+  SIGUSR1  says on standard error the limit, what is out, and why the gate is held"
 )]
 pub struct RunArgs {
     #[command(flatten)]
     pub gate: GateArgs,
-    /// How tokens are handed out; auto: by the tool and the makes on PATH [default: auto]
+    /// How tokens are handed out; auto: as the tool and the makes on PATH can read them [default: auto]
     #[arg(long, value_name = "auto|pipe|fifo")]
     pub style: Option<String>,
-    /// At most so many of the jobs for this run
+    /// The most jobs of this run, whatever the limit of the gate
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub cap: Option<String>,
     /// This run's share beside others [default: 1]
@@ -100,17 +130,17 @@ pub struct RunArgs {
     /// Write there what happens in the gate: JSON lines, a header first; an older journal is overwritten
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
-    /// A gate of its own, shared with nobody
+    /// Use a gate of its own, shared with nobody
     #[arg(long)]
     pub private: bool,
-    /// Leave PATH as it is: tools below that are told another -j, or know no jobserver, run as they would
+    /// Leave PATH as it is: tools below that are told a -j of their own, or know no jobserver, run as they would
     #[arg(long)]
     pub no_shims: bool,
-    /// The gate's socket [default: the host's gate, else the user's own, started on demand]
+    /// The gate's socket [default: the host's gate, else the user's own, started where it is missing]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// The command and its arguments
-    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
@@ -118,16 +148,26 @@ pub struct RunArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     args_override_self = true,
+    override_usage = "jobgate exec [OPTIONS] [--] COMMAND [ARGUMENT]...",
     after_help = "\
-Takes what is free up to MAX tokens, waits for at least MIN, and tells the command how many it got in JOBGATE_TOKENS:
+Exit status:
+  125  jobgate itself failed, or refused what was typed; nothing was started
+  126  the command can't be run
+  127  the command wasn't found
+Any other is the command's own.
+
+Environment:
+  JOBGATE_TOKENS  set for the command: how many tokens it got
+
+Examples:
   jobgate exec -n 1-8 -- sh -c 'xz -T$JOBGATE_TOKENS big.tar'
-Inside a job that is paid for already, that job's own token counts."
+     as many threads as there are free tokens, eight at the most; waits for one"
 )]
 pub struct ExecArgs {
     /// How many tokens: a number, or the least and the most [default: 1]
     #[arg(short = 'n', long = "tokens", value_name = "N|MIN-MAX", allow_hyphen_values = true)]
     pub tokens: Option<String>,
-    /// Seconds after which it is started above the limit; 0: never
+    /// Seconds after which it is started above the limit; 0: never [default: 60, or 300 where the gate is held]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     pub max_wait: Option<String>,
     /// Its share beside others [default: 1]
@@ -136,11 +176,11 @@ pub struct ExecArgs {
     /// What status calls it [default: the command]
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
-    /// The gate's socket
+    /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// The command and its arguments
-    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
@@ -149,23 +189,26 @@ pub struct ExecArgs {
 #[command(
     args_override_self = true,
     after_help = "\
-  eval \"$(jobgate env)\"          in a shell: make, ninja and cargo started there share the gate, until the shell ends
-  eval \"$(jobgate env --stop)\"   leaves it"
+Examples:
+  eval \"$(jobgate env)\"          make, ninja and cargo started in this shell share the gate, until the shell ends
+  jobgate env --shell fish | source
+                                 the same in fish
+  eval \"$(jobgate env --stop)\"   leaves the gate"
 )]
 pub struct EnvArgs {
     /// Serve until this process ends [default: the shell that asks]
     #[arg(long, value_name = "PID", conflicts_with = "until_stopped")]
     pub pid: Option<i32>,
-    /// Serve until `jobgate env --stop`
+    /// Serve until 'jobgate env --stop'
     #[arg(long)]
     pub until_stopped: bool,
-    /// End what an earlier `jobgate env` has started
+    /// End what an earlier 'jobgate env' has started
     #[arg(long, conflicts_with_all = ["pid", "until_stopped"])]
     pub stop: bool,
     /// How the exports are written [default: by $SHELL]
     #[arg(long, value_name = "sh|fish|json")]
     pub shell: Option<String>,
-    /// At most so many of the jobs
+    /// The most jobs of it, whatever the limit of the gate
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub cap: Option<String>,
     /// The most jobs, as for run
@@ -174,7 +217,7 @@ pub struct EnvArgs {
     /// What status calls it [default: the shell's name]
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
-    /// The gate's socket
+    /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -184,13 +227,13 @@ pub struct EnvArgs {
 #[command(
     args_override_self = true,
     after_help = "\
-Waits for a lease, leaves a proxy in the background that serves until the process ends, and prints one JSON object: the
-variables for the process. Where no shared gate can be had it fails. bitbake's tasks are attached so."
+Waits until the gate gives the process its first token, leaves a proxy in the background that serves it until it ends, and
+prints one JSON object: the variables for it. Where no shared gate can be had it fails. bitbake's tasks are attached so."
 )]
 pub struct AttachArgs {
     #[command(flatten)]
     pub gate: GateArgs,
-    /// The process
+    /// The process that is served
     #[arg(long, value_name = "PID")]
     pub pid: i32,
     /// How many tokens to hold for it, instead of an endpoint: a number, or the least and the most
@@ -202,13 +245,13 @@ pub struct AttachArgs {
     /// It is a build whose tasks are attached one by one: it has wishes, and takes nothing
     #[arg(long, conflicts_with_all = ["tokens", "lender"])]
     pub build: bool,
-    /// At most so many of the jobs
+    /// The most jobs of it, whatever the limit of the gate
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub cap: Option<String>,
     /// What status calls it [default: the process's name]
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
-    /// The gate's socket
+    /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -218,8 +261,9 @@ pub struct AttachArgs {
 #[command(
     args_override_self = true,
     after_help = "\
-SIGHUP reads the configuration again; SIGTERM and SIGINT end it: its clients go on with what they have, and start a gate
-of their own. Under systemd it takes the socket that it is given and tells when it is ready."
+Signals:
+  SIGHUP           reads the configuration again; a bad one leaves the old settings in force, and its line is named
+  SIGTERM, SIGINT  end it; its clients go on with what they have, and start a gate of their own"
 )]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -248,13 +292,13 @@ pub struct ServeArgs {
 #[derive(Debug, clap::Args)]
 #[command(args_override_self = true)]
 pub struct StatusArgs {
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Again every second, until the gate is gone
+    /// Print it again every second, until the gate is gone
     #[arg(long)]
     pub watch: bool,
-    /// The gate's socket
+    /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 }
@@ -264,11 +308,27 @@ pub struct StatusArgs {
 #[command(
     args_override_self = true,
     after_help = "\
-Settings: jobs, max-cpu, max-io, max-memory, hold, heartbeat, max-wait; 'none' unsets a threshold.
+Settings:
+  jobs       the most jobs at once: a number, or auto
+  max-cpu, max-io, max-memory
+             the thresholds, in microseconds per second; none: not watched
+  max-load   the highest load average of the last minute per cpu; none: not watched
+  law        adaptive or fixed
+  min-available
+             memory that is to stay available: a size or a percentage; none: as much as the law says
+  freeze-on-thrash
+             on or off
+  scope      whose cpus and pressure count: auto, host, cgroup or cgroup:PATH
+  hold       what a held gate holds back: all or starts
+  heartbeat  seconds between two beats
+  max-wait   seconds after which a command that waits for its first token is started above the limit; 0: never; default: 60,
+             or 300 where the gate is held
+
+Examples:
   jobgate set jobs=4 max-cpu=100000"
 )]
 pub struct SetArgs {
-    /// The gate's socket
+    /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// What to change
@@ -283,16 +343,28 @@ pub struct SetArgs {
     after_help = "\
 Looks at the kernel's pressure files and limits, the tools, the variables, the makefile in this folder, and the gate's
 socket; says of each thing that is wrong what to do.
-Exit status: 0 nothing was found, 1 something was, 125 jobgate itself failed."
+
+Exit status:
+  0    nothing was found
+  1    something was found
+  125  jobgate itself failed"
 )]
 pub struct DoctorArgs {
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Where pressure/cpu, io and memory, and the kernel's settings below sys/fs, are read [default: /proc]
+    /// Where pressure/cpu, pressure/io and pressure/memory, and the kernel's settings below sys/fs, are read [default: /proc]
     #[arg(long, value_name = "DIR")]
     pub proc: Option<PathBuf>,
-    /// The gate's socket
+    /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+/// `jobgate pages`
+#[derive(Debug, clap::Args)]
+pub struct PagesArgs {
+    /// The folder: pages come into man/man1 below it, completions where bash, zsh and fish look for them
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }

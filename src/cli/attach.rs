@@ -6,7 +6,6 @@ use super::args::AttachArgs;
 use super::launch::Written;
 use super::{Failure, around, gate, listed, settings, style};
 use crate::policy::endpoint::Style;
-use crate::policy::gate::Hold;
 use crate::policy::regulator::Settings;
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::proto::export::{self, Shell};
@@ -110,15 +109,10 @@ fn serve(wanted: Wanted, line: &mut background::Line) -> Result<(), Failure> {
     let cpus = usable_cpus();
     let wishes = &wanted.hello.wishes;
     let cap = wanted.hello.cap.unwrap_or(u32::MAX);
-    let settings = Settings {
-        jobs: wishes.jobs.unwrap_or(cpus).min(cap),
-        cpus,
-        thresholds: Default::default(),
-        hold: Hold::All,
-        heartbeat: DEFAULT_HEARTBEAT,
-    };
+    let settings = Settings::new(wishes.jobs.unwrap_or(cpus).min(cap), cpus);
     let pays_nothing = wanted.hello.lease == LeaseAsked::Nothing;
-    let spare = OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing };
+    let spare =
+        OwnGate { settings, scope: Default::default(), proc_root: PathBuf::from("/proc"), pays_nothing };
     let clock = Clock::start();
     let named = gate::named(wanted.socket.as_deref());
     let mut socket = String::new();
@@ -180,7 +174,9 @@ pub fn attach(args: &AttachArgs) -> Result<(), Failure> {
         .as_deref()
         .map_or(Ok(std::time::Duration::ZERO), |wait| values::wait("--max-wait", wait))?;
     // Only what was said: bitbake's own variables are in no environment of ours.
-    let wishes = settings::GateWishes::read(&args.gate, |_| None)?;
+    let wishes = settings::GateWishes::read(&args.gate, |name| {
+        std::env::var_os(name).filter(|_| name == settings::LAW)
+    })?;
     let bound = Bound::to(args.pid).map_err(|(pid, error)| Failure(format!("process {pid}: {error}")))?;
     let has_front = args.tokens.is_none() && !args.build;
     let label =

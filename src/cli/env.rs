@@ -2,13 +2,14 @@
 //!
 //! Doesn't know how it is served.
 
-use super::args::EnvArgs;
+use super::args::{EnvArgs, GateArgs};
 use super::attach::{self, Served, Wanted};
+use super::settings::{GateWishes, LAW};
 use super::{Failure, around, gate, style};
 use crate::proto::export::{self, Shell};
 use crate::proto::makeflags;
 use crate::proto::values;
-use crate::proto::wire::{Hello, LeaseAsked, WishesSaid};
+use crate::proto::wire::{Hello, LeaseAsked};
 use crate::proxy::attached;
 use crate::sys::background::{self, Bound};
 use crate::sys::say::say;
@@ -42,7 +43,8 @@ pub fn env(args: &EnvArgs) -> Result<(), Failure> {
         return stop(shell);
     }
     let cap = args.cap.as_deref().map(|cap| values::count("--cap", cap)).transpose()?;
-    let jobs = args.jobs.as_deref().map_or(Ok(None), |jobs| values::jobs("-j", jobs))?;
+    let gate = GateArgs { jobs: args.jobs.clone(), ..GateArgs::default() };
+    let wishes = GateWishes::read(&gate, |name| std::env::var_os(name).filter(|_| name == LAW))?;
     let shims = super::shim::folder();
     // A shim gives it a pipe pair of its own.
     if shims.is_err()
@@ -70,7 +72,7 @@ pub fn env(args: &EnvArgs) -> Result<(), Failure> {
         style: "fifo".to_owned(),
         lease: LeaseAsked::Nothing,
         cap,
-        wishes: WishesSaid { jobs, ..WishesSaid::default() },
+        wishes: wishes.said(),
         bound_to: pid,
         idle: true,
         ..Hello::default()

@@ -6,9 +6,7 @@ use super::Failure;
 use super::args::ExecArgs;
 use super::gate::{self, NoGate};
 use super::launch::{self, Unserved};
-use crate::policy::gate::Hold;
 use crate::policy::regulator::Settings;
-use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::proto::values;
 use crate::proto::wire::{EXEC, Hello, LeaseAsked};
 use crate::proxy::link::Link;
@@ -62,12 +60,6 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
 
 /// What is left when the gate is gone: what it has.
 fn spare(tokens: u32) -> OwnGate {
-    let settings = Settings {
-        jobs: tokens,
-        cpus: usable_cpus(),
-        thresholds: Default::default(),
-        hold: Hold::All,
-        heartbeat: DEFAULT_HEARTBEAT,
-    };
-    OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing: true }
+    let settings = Settings::new(tokens, usable_cpus());
+    OwnGate { settings, scope: Default::default(), proc_root: PathBuf::from("/proc"), pays_nothing: true }
 }

@@ -9,9 +9,7 @@ use super::run::{self, Shape};
 use super::settings::StyleWish;
 use super::style::{self, Choice};
 use crate::policy::endpoint::Style;
-use crate::policy::gate::Hold;
 use crate::policy::regulator::Settings;
-use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::proto::argv::{self, NumberOption, Stripped, Tool};
 use crate::proto::makeflags;
 use crate::proto::tree::Tree;
@@ -279,12 +277,6 @@ fn wait_for(
 
 /// A gate that holds nothing back: that is done above.
 fn spare(jobs: u32, pays_nothing: bool) -> OwnGate {
-    let settings = Settings {
-        jobs,
-        cpus: usable_cpus(),
-        thresholds: Default::default(),
-        hold: Hold::All,
-        heartbeat: DEFAULT_HEARTBEAT,
-    };
-    OwnGate { settings, proc_root: PathBuf::from("/proc"), pays_nothing }
+    let settings = Settings::new(jobs, usable_cpus());
+    OwnGate { settings, scope: Default::default(), proc_root: PathBuf::from("/proc"), pays_nothing }
 }

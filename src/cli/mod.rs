@@ -15,6 +15,8 @@ mod gate;
 mod guest;
 mod launch;
 mod listed;
+mod pages;
+mod prose;
 mod run;
 mod serve;
 mod settings;
@@ -71,6 +73,7 @@ pub fn main() -> ! {
         Command::Set(args) => ask::set(&args),
         Command::Shims => shim::tell_folder(),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::Pages(args) => pages::pages(&args),
     };
     match done {
         Ok(()) => std::process::exit(0),

@@ -11,15 +11,16 @@ use super::style::{self, Choice};
 use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
 use crate::policy::gate::Hold;
+use crate::policy::law;
 use crate::policy::pressure::PerResource;
-use crate::policy::regulator::Settings;
+use crate::policy::regulator::{Settings, Wants};
 use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::policy::time::Moment;
 use crate::proto::argv::{self, NumberOption, Stripped, Tool};
 use crate::proto::makeflags;
 use crate::proto::recorder::Who;
 use crate::proto::tree::Tree;
-use crate::proto::values::MOST_JOBS;
+use crate::proto::values::{MOST_JOBS, Scope};
 use crate::proto::wire::{HELD, Hello, LeaseAsked};
 use crate::proxy::disks::Disks;
 use crate::proxy::front::Front;
@@ -32,8 +33,9 @@ use crate::proxy::upstream::Upstream;
 use crate::server::settings::{Layer, entry, resolve};
 use crate::sys::child::CommandLine;
 use crate::sys::clock::Clock;
+use crate::sys::machine::Machine;
 use crate::sys::notify::Original;
-use crate::sys::proc::{PressureFiles, usable_cpus};
+use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::scribe::Scribe;
 use crate::sys::{shims, tools};
@@ -250,7 +252,7 @@ impl Plan {
         }
         let Hello { label, style, .. } = self.hello(args);
         let who = Who { pid: std::process::id() as i32, label, style };
-        source.keep_journal(Journal::new(scribe, file, said, who, &self.proc_root, now), now);
+        source.keep_journal(Journal::new(scribe, file, said, who, now), now);
     }
 
     fn lease(&self) -> LeaseAsked {
@@ -287,6 +289,7 @@ impl Plan {
     fn own_gate(&self) -> OwnGate {
         OwnGate {
             settings: self.own_settings(),
+            scope: self.wishes.gate.scope.clone().unwrap_or_default(),
             proc_root: self.proc_root.clone(),
             pays_nothing: self.is_interactive,
         }
@@ -297,13 +300,21 @@ impl Plan {
         let cpus = usable_cpus();
         // Where the endpoint around us bounds the jobs, nothing else need.
         let is_bounded = self.around.is_private() && self.shape.choice.joins;
-        let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { cpus });
+        let law = law::Terms {
+            kind: wishes.law.unwrap_or(law::USUAL),
+            reserve: wishes.min_available,
+            freezes: wishes.freeze_on_thrash,
+        };
+        let usual = law.kind.usual_ceiling(cpus).min(MOST_JOBS);
+        let jobs = wishes.jobs.unwrap_or(if is_bounded { MOST_JOBS } else { usual });
+        let jobs = self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1);
         Settings {
-            jobs: self.shape.cap.map_or(jobs, |cap| cap.min(jobs)).max(1),
-            cpus,
             thresholds: wishes.thresholds,
             hold: wishes.hold.unwrap_or(Hold::All),
             heartbeat: wishes.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+            law,
+            max_load: wishes.max_load,
+            ..Settings::new(jobs, cpus)
         }
     }
 
@@ -423,28 +434,34 @@ fn real_file(tool: Tool, program: &OsStr) -> Option<PathBuf> {
 
 /// Nothing was asked for but the command and a number of jobs.
 fn says_nothing(args: &RunArgs) -> bool {
-    let GateArgs { jobs: _, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, proc } = &args.gate;
-    let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait];
+    let GateArgs { jobs: _, max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, proc, .. } =
+        &args.gate;
+    let GateArgs { min_available, max_load, scope, .. } = &args.gate;
+    let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, min_available, max_load, scope];
     let own = [&args.style, &args.weight];
     let none = texts.iter().chain(&own).all(|text| text.is_none());
-    let is_silent = args.journal.is_none() && args.diskmon.is_empty();
+    let is_silent = args.journal.is_none() && args.diskmon.is_empty() && !args.gate.freeze_on_thrash;
     none && proc.is_none() && is_silent && !args.private && args.socket.is_none()
 }
 
 /// Sees that the pressure that is watched can be read. Where the kernel has none nothing is watched, and it is said once; a
 /// folder that was named must have them.
 fn check_pressure(args: &GateArgs, wishes: &mut GateWishes) -> Result<(), Failure> {
+    let scope = wishes.scope.clone().unwrap_or_default();
+    if let Scope::Cgroup(_) = scope {
+        let root = args.proc.as_deref().unwrap_or(Path::new("/proc"));
+        Machine::open(root, &scope, Wants::default()).map_err(|why| Failure(format!("--scope: {why}")))?;
+    }
+    let open =
+        |root: &Path, pressure| Machine::open(root, &scope, Wants { pressure, ..Wants::default() }).map(drop);
     if let Some(folder) = &args.proc {
         let all = PerResource::from_fn(|_| true);
-        PressureFiles::open(folder, all)
-            .map_err(|error| Failure(format!("--proc {}: {error}", folder.display())))?;
+        open(folder, all).map_err(|error| Failure(format!("--proc {}: {error}", folder.display())))?;
     }
-    if wishes.watched() != PerResource::default() {
-        let root = args.proc.as_deref().unwrap_or(Path::new("/proc"));
-        if let Err(error) = PressureFiles::open(root, wishes.watched()) {
-            wishes.warnings.push(format!("no pressure to be had ({error}); the build runs ungated"));
-            wishes.thresholds = Default::default();
-        }
+    let root = args.proc.as_deref().unwrap_or(Path::new("/proc"));
+    if let Err(error) = open(root, wishes.watched()) {
+        wishes.warnings.push(format!("no pressure to be had ({error}); the build runs ungated"));
+        wishes.thresholds = Default::default();
     }
     Ok(())
 }

@@ -7,10 +7,14 @@ use super::settings::{GateWishes, typed};
 use super::{Failure, gate};
 use crate::policy::gate::Threshold;
 use crate::policy::pressure::Resource;
+use crate::policy::regulator::Wants;
 use crate::proto::config::{self, Config, Jobs, Listed};
 use crate::proto::status::hold_name;
-use crate::server::settings::{Layer, entry};
+use crate::proto::values::{Scope, law_name, reserve_text, scope_text};
+use crate::server::settings::{Layer, entry, scope_of};
 use crate::server::{Base, Kind, Server};
+use crate::sys::cache;
+use crate::sys::machine::Machine;
 use crate::sys::on_demand;
 use crate::sys::say::say;
 use crate::sys::scribe::Scribe;
@@ -32,8 +36,11 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let listener = on_demand::given_listener().map_err(|error| failed("no listening socket", error))?;
         let kind = Kind::OnDemand { recovering: args.recovering };
         let name = Name::of(&socket);
-        let server =
+        let mut server =
             Server::new(listener, socket, proc_root, kind).map_err(|error| failed("can't serve", error));
+        if let (Ok(server), Some(folder)) = (&mut server, cache::folder(|name| std::env::var_os(name))) {
+            server.remember_sizes_in(folder);
+        }
         return name.unless_served(server)?.serve().map_err(|error| failed("can't serve", error));
     }
     let systemd = Box::new(Systemd::take().map_err(|error| Failure(error.to_string()))?);
@@ -41,7 +48,8 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
     wishes.warnings.iter().for_each(|warning| say(warning));
     let typed = typed(&args.gate, &wishes);
     let file = args.config.clone();
-    let reload = Box::new(move || read_base(file.as_deref(), &typed));
+    let root = proc_root.clone();
+    let reload = Box::new(move || read_base(file.as_deref(), &typed, &root));
     let base = reload()?;
     let journal = args.journal.as_deref().map(Scribe::into_folder).transpose();
     let journal = journal.map_err(|why| Failure(format!("--journal {why}")))?;
@@ -62,6 +70,10 @@ pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
         if let (Some(folder), Some(scribe)) = (&args.journal, journal) {
             let kept = server.keep_journal(folder.clone(), scribe);
             kept.map_err(|error| failed(&format!("--journal {}", folder.display()), error))?;
+        }
+        // What systemd keeps for a service (systemd.exec(5)).
+        if let Some(folder) = std::env::var_os("CACHE_DIRECTORY") {
+            server.remember_sizes_in(folder.into());
         }
         let Some(number) = args.ready_fd else { return Ok(server) };
         let ready = descriptor::own_inherited(number).and_then(|fd| descriptor::write_line(fd, "ready"));
@@ -115,7 +127,7 @@ fn listen(named: Option<PathBuf>, base: &Base) -> Result<(UnixListener, PathBuf,
 }
 
 /// The file, if there is one, and above it what was typed. The error names file and line.
-fn read_base(file: Option<&Path>, typed: &Layer) -> Result<Base, String> {
+fn read_base(file: Option<&Path>, typed: &Layer, proc_root: &Path) -> Result<Base, String> {
     let path = file.unwrap_or(Path::new(CONFIG));
     let name = path.display();
     let mut base = Base::default();
@@ -130,6 +142,9 @@ fn read_base(file: Option<&Path>, typed: &Layer) -> Result<Base, String> {
         Err(error) => return Err(format!("{name}: {error}")),
     }
     base.layer.extend(typed.clone());
+    if let scope @ Scope::Cgroup(_) = scope_of(&base.layer) {
+        Machine::open(proc_root, &scope, Wants::default()).map_err(|why| format!("scope: {why}"))?;
+    }
     Ok(base)
 }
 
@@ -152,6 +167,11 @@ fn from_config(config: &Config, path: &Path) -> Result<Base, String> {
         let max = config.thresholds.get(resource).map(Threshold::us_per_second);
         note(&format!("max-{}", resource.name()), max.map(|max| max.to_string()));
     }
+    note("max-load", config.max_load.map(|load| load.to_string()));
+    note("law", config.law.kind.map(|law| law_name(law).to_owned()));
+    note("min-available", config.law.min_available.map(reserve_text));
+    note("freeze-on-thrash", config.law.freeze_on_thrash.map(|on| if on { "on" } else { "off" }.to_owned()));
+    note("scope", config.law.scope.as_ref().map(scope_text));
     note("hold", config.hold.map(|hold| hold_name(hold).to_owned()));
     note("heartbeat", config.heartbeat.map(|beat| beat.as_secs_f64().to_string()));
     note("max-wait", config.max_wait.map(|wait| wait.as_secs_f64().to_string()));

@@ -5,14 +5,19 @@
 use super::args::{GateArgs, RunArgs};
 use super::{Failure, disks};
 use crate::policy::gate::{Hold, Threshold, Thresholds};
+use crate::policy::law::Kind;
+use crate::policy::law::memory::Reserve;
 use crate::policy::pressure::{PerResource, Resource};
 use crate::proto::diskmon::Monitor;
 use crate::proto::status::hold_name;
-use crate::proto::values;
+use crate::proto::values::{self, Scope};
 use crate::proto::wire::WishesSaid;
 use crate::server::settings::{Layer, entry};
 use std::ffi::OsString;
 use std::time::Duration;
+
+/// The variable that says the law.
+pub const LAW: &str = "JOBGATE_LAW";
 
 /// By what the user wants tokens handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +36,11 @@ pub struct GateWishes {
     pub thresholds: Thresholds,
     pub hold: Option<Hold>,
     pub heartbeat: Option<Duration>,
+    pub law: Option<Kind>,
+    pub min_available: Option<Reserve>,
+    pub max_load: Option<f64>,
+    pub freeze_on_thrash: bool,
+    pub scope: Option<Scope>,
     /// Zero: without end.
     pub max_wait: Option<Duration>,
     /// What the user should know although it stops nothing.
@@ -59,14 +69,21 @@ impl GateWishes {
             thresholds.set(resource, Some(threshold));
             warnings.extend(warning);
         }
-        if let Some(law) = args.law.as_deref().filter(|&law| law != "fixed") {
-            return Err(Failure(format!("--law {law}: there is only 'fixed'")));
-        }
+        let load = args.max_load.clone().map(|value| Source { name: "--max-load".to_owned(), value });
+        let load = load.or_else(|| from_variable("BB_LOADFACTOR_MAX", &variable));
+        let law = args.law.clone().map(|value| Source { name: "--law".to_owned(), value });
+        let law = law.or_else(|| from_variable(LAW, &variable));
+        let reserve = |value: &str| values::reserve("--min-available", value);
         Ok(GateWishes {
             jobs: args.jobs.as_deref().map_or(Ok(None), |jobs| values::jobs("-j", jobs))?,
             thresholds,
             hold: args.hold.as_deref().map(|hold| values::hold("--hold", hold)).transpose()?,
             heartbeat: read_heartbeat(args, &variable, &mut warnings),
+            law: law.map(|law| values::law(&law.name, &law.value)).transpose()?,
+            min_available: args.min_available.as_deref().map(reserve).transpose()?,
+            freeze_on_thrash: args.freeze_on_thrash,
+            max_load: load.map(|load| values::max_load(&load.name, &load.value)).transpose()?,
+            scope: args.scope.as_deref().map(|scope| values::scope("--scope", scope)).transpose()?,
             max_wait: args.max_wait.as_deref().map(|wait| values::wait("--max-wait", wait)).transpose()?,
             warnings,
         })
@@ -89,6 +106,11 @@ impl GateWishes {
             max: max.collect(),
             hold: self.hold.map(|hold| hold_name(hold).to_owned()),
             heartbeat_s: self.heartbeat.map(|beat| beat.as_secs_f64()),
+            law: self.law.map(|law| values::law_name(law).to_owned()),
+            min_available: self.min_available.map(values::reserve_text),
+            max_load: self.max_load,
+            freeze_on_thrash: self.freeze_on_thrash,
+            scope: self.scope.as_ref().map(values::scope_text),
         }
     }
 }
@@ -163,7 +185,7 @@ fn read_heartbeat(
     }
 }
 
-/// What was typed of a gate, by name, with where it was.
+/// What was typed, by name.
 pub fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
     let mut layer = Layer::new();
     let mut note = |key: &str, value: Option<String>, option: &str| {
@@ -178,6 +200,11 @@ pub fn typed(args: &GateArgs, wishes: &GateWishes) -> Layer {
         let name = format!("--max-{word} or BB_PRESSURE_MAX_{}", word.to_uppercase());
         note(&format!("max-{word}"), max, &name);
     }
+    note("law", wishes.law.map(|law| values::law_name(law).to_owned()), "--law or JOBGATE_LAW");
+    note("min-available", args.min_available.clone(), "--min-available");
+    note("freeze-on-thrash", args.freeze_on_thrash.then(|| "on".to_owned()), "--freeze-on-thrash");
+    note("scope", args.scope.clone(), "--scope");
+    note("max-load", wishes.max_load.map(|load| load.to_string()), "--max-load or BB_LOADFACTOR_MAX");
     note("hold", args.hold.clone(), "--hold");
     let beat = wishes.heartbeat.map(|beat| beat.as_secs_f64().to_string());
     note("heartbeat", beat, "--heartbeat or BB_HEARTBEAT_EVENT");
@@ -206,7 +233,7 @@ mod tests {
 
     #[test]
     fn bad_input_says_which_and_what_to_give() {
-        let rows: [(&[&str], &str); 12] = [
+        let rows: [(&[&str], &str); 16] = [
             (&["-j0"], "-j '0': give a number from 1 to 4096, or 'auto'"),
             (&["-jx"], "-j 'x': give a number from 1 to 4096, or 'auto'"),
             (&["-j", "-1"], "-j '-1': give a number from 1 to 4096, or 'auto'"),
@@ -218,7 +245,14 @@ mod tests {
             (&["--max-memory", "nan"], "--max-memory 'nan' is not a number of microseconds per second"),
             (&["--hold", "none"], "--hold 'none': give 'all' or 'starts'"),
             (&["--style", "sem"], "--style 'sem': give 'auto', 'pipe' or 'fifo'"),
-            (&["--law", "adaptive"], "--law adaptive: there is only 'fixed'"),
+            (&["--law", "pid"], "--law 'pid': give 'adaptive' or 'fixed'"),
+            (
+                &["--min-available", "lots"],
+                "--min-available 'lots': give a size as in 2G or 500M, or a part as in 10%",
+            ),
+            (&["--max-load", "0"], "--max-load '0': give a number above 0"),
+            (&["--max-load", "-1"], "--max-load '-1': give a number above 0"),
+            (&["--scope", "all"], "--scope 'all': give 'auto', 'host', 'cgroup' or 'cgroup:PATH'"),
         ];
         for (options, sentence) in rows {
             assert_eq!(read(options, &[]).unwrap_err(), sentence, "{options:?}");
@@ -235,6 +269,17 @@ mod tests {
         assert_eq!(wishes.gate.heartbeat, Some(Duration::from_millis(500)));
         let wishes = read(&["--max-cpu", "20000", "--heartbeat", "2"], &variables).unwrap();
         assert_eq!((max_cpu(&wishes), wishes.gate.heartbeat), (Some(20000.0), Some(Duration::from_secs(2))));
+        let load = |options: &[&str], variable| read(options, &[("BB_LOADFACTOR_MAX", variable)]);
+        assert_eq!(load(&[], "1.5").unwrap().gate.max_load, Some(1.5));
+        assert_eq!(load(&[], "").unwrap().gate.max_load, None);
+        assert_eq!(load(&["--max-load", "2"], "0").unwrap().gate.max_load, Some(2.0));
+        let law = |options: &[&str], variable| {
+            read(options, &[("JOBGATE_LAW", variable)]).map(|wishes| wishes.gate.law)
+        };
+        assert_eq!(law(&["--law", "adaptive"], "fixed"), Ok(Some(Kind::Adaptive)));
+        assert_eq!((law(&[], "fixed"), law(&[], "")), (Ok(Some(Kind::Fixed)), Ok(None)));
+        assert_eq!(law(&[], "fast").unwrap_err(), "JOBGATE_LAW 'fast': give 'adaptive' or 'fixed'");
+        assert_eq!(load(&[], "0").unwrap_err(), "BB_LOADFACTOR_MAX '0': give a number above 0");
         let refused = read(&[], &[("BB_PRESSURE_MAX_MEMORY", "0")]).unwrap_err();
         assert_eq!(refused, "BB_PRESSURE_MAX_MEMORY 0 is too low: the minimum is 1.0 microsecond per second");
     }

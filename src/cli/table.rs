@@ -10,12 +10,14 @@ use std::fmt::Write;
 /// The whole text.
 pub fn draw(view: &View) -> String {
     let mut text = String::new();
-    let of = if view.limit < view.jobs { format!(" of {}", view.jobs) } else { String::new() };
     let from = view
         .settings
         .get("jobs")
         .map_or(String::new(), |jobs| format!("   (jobs {}: {})", jobs.value, jobs.from));
-    let _ = writeln!(text, "limit {}{of}, in use {}{from}", view.limit, view.in_use);
+    let limit = status::limit(view);
+    // What explains it has a line of its own.
+    let between = if limit.contains(':') { "\n" } else { ", " };
+    let _ = writeln!(text, "{limit}{between}in use {}{from}", view.in_use);
     let mut gate = status::gate(view);
     if view.growing_back {
         gate.push_str(", growing back after a hold");
@@ -61,6 +63,9 @@ fn row(text: &mut String, client: &ClientView) {
     }
     if client.owed > 0 {
         notes.push(format!("{} owed", client.owed));
+    }
+    if client.lost > 0 {
+        notes.push(format!("{} lost?", client.lost));
     }
     if client.overdue {
         notes.push("overdue".to_owned());

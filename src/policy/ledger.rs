@@ -53,6 +53,8 @@ pub struct Ledger {
     turn: usize,
     turned: Moment,
     quotas: Quotas,
+    /// Tokens leased and takings seen since the start.
+    issued: u64,
 }
 
 impl Ledger {
@@ -84,7 +86,9 @@ impl Ledger {
     /// How a client stands.
     pub fn report(&mut self, now: Moment, id: ClientId, report: Report) {
         if let Some(account) = self.find(id) {
+            let before = account.held;
             account.report(now, report);
+            self.issued += u64::from(report.held.saturating_sub(before));
         }
     }
 
@@ -153,6 +157,11 @@ impl Ledger {
             .filter(|account| !account.stopped)
             .map(|account| account.lease + account.held)
             .sum()
+    }
+
+    /// Tokens leased and takings seen since the start: each began a job, or did so that many at least.
+    pub fn issued(&self) -> u64 {
+        self.issued
     }
 
     /// Tokens held.
@@ -224,6 +233,9 @@ impl Ledger {
             self.move_tokens(now, limit, door);
         }
         self.tell();
+        let leased =
+            |grant: &Change| if let Change::Grant { tokens, .. } = grant { u64::from(*tokens) } else { 0 };
+        self.issued += self.grants.iter().map(leased).sum::<u64>();
         self.changes.extend(self.grants.drain(..));
     }
 

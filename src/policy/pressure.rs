@@ -36,6 +36,13 @@ impl Resource {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PerResource<T>([T; 3]);
 
+impl PerResource<bool> {
+    /// None of them.
+    pub const fn none() -> PerResource<bool> {
+        PerResource([false; 3])
+    }
+}
+
 impl<T: Copy> PerResource<T> {
     /// A value for each, by a function of the resource.
     pub fn from_fn(value: impl FnMut(Resource) -> T) -> PerResource<T> {

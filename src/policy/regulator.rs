@@ -5,9 +5,11 @@
 
 use super::account::{Account, Claim, ClientId, Door, Loan, Report, Terms};
 use super::gate::{Gate, Hold, Thresholds};
+use super::law::{self, Law, Parts, Tightest};
 use super::ledger::{Change, Ledger};
-use super::limit::Limit;
-use super::pressure::{Pressure, Rates, Totals};
+use super::limit::{Limit, Ramps};
+use super::pressure::{PerResource, Pressure, Rates};
+use super::reading::Reading;
 use super::ticker::{self, Ticker};
 use super::time::Moment;
 use std::time::Duration;
@@ -32,6 +34,76 @@ pub struct Settings {
     pub hold: Hold,
     /// The time between two beats.
     pub heartbeat: Duration,
+    /// By what the limit is found.
+    pub law: law::Terms,
+    /// The highest load average per cpu; it counts where no pressure is watched.
+    pub max_load: Option<f64>,
+}
+
+impl Settings {
+    /// A fixed pool of so many jobs, nothing watched.
+    pub fn new(jobs: u32, cpus: u32) -> Settings {
+        Settings {
+            jobs,
+            cpus,
+            thresholds: Thresholds::default(),
+            hold: Hold::All,
+            heartbeat: ticker::DEFAULT_HEARTBEAT,
+            law: law::Terms::default(),
+            max_load: None,
+        }
+    }
+
+    /// What has to be looked at.
+    pub fn wants(&self) -> Wants {
+        Wants {
+            pressure: PerResource::from_fn(|resource| self.thresholds.get(resource).is_some()),
+            law: self.law.kind == law::Kind::Adaptive,
+            memory: self.law.reserve.is_some(),
+            load: self.max_load.is_some(),
+            recorded: false,
+        }
+    }
+
+    fn ramps(&self) -> Ramps {
+        match self.law.kind {
+            law::Kind::Fixed => Ramps::AfterHolds,
+            law::Kind::Adaptive => Ramps::Always,
+        }
+    }
+}
+
+/// What has to be looked at of a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wants {
+    /// Pressure that has a threshold.
+    pub pressure: PerResource<bool>,
+    /// All that the adaptive law goes by, as far as it is there.
+    pub law: bool,
+    /// Memory.
+    pub memory: bool,
+    /// The load average.
+    pub load: bool,
+    /// All that can be had, because somebody writes it down: it may change nothing else.
+    pub recorded: bool,
+}
+
+impl Wants {
+    /// Whether there is nothing to look at.
+    pub fn is_nothing(&self) -> bool {
+        *self == Wants::default()
+    }
+}
+
+/// How the limit was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How many jobs may run.
+    pub limit: u32,
+    /// What bounds it.
+    pub tightest: Tightest,
+    /// What each part says.
+    pub parts: Parts,
 }
 
 /// What the regulator is told.
@@ -57,8 +129,10 @@ pub enum Input {
     Placed(ClientId, Option<Loan>),
     /// Other settings from here on.
     Settings(Settings),
-    /// The pressure counters, read now.
-    Sample(Totals),
+    /// The jobs of those who are here become as large as that, in bytes, as far as is known; 0: nothing is.
+    JobSize(u64),
+    /// How the machine stands, looked at now.
+    Sample(Reading),
     /// The pressure counters can't be read (any more).
     Blind,
 }
@@ -68,7 +142,7 @@ pub enum Input {
 pub enum Action {
     /// Tell a client.
     Tell(Change),
-    /// Read the pressure counters and tell.
+    /// Look at the machine and tell.
     Sample,
 }
 
@@ -78,6 +152,8 @@ pub struct Regulator {
     settings: Settings,
     ledger: Ledger,
     limit: Limit,
+    law: Law,
+    verdict: Verdict,
     gate: Gate,
     pressure: Pressure,
     beat: Ticker,
@@ -87,7 +163,9 @@ pub struct Regulator {
     recorded: bool,
     wants_sample: bool,
     /// When a sample was last asked for.
-    sampled: Moment,
+    sampled: Option<Moment>,
+    /// The last one, while the pressure goes on from it.
+    last: Option<(Moment, Reading)>,
     /// Nothing is issued.
     recovering: Option<Recovery>,
     /// When it was last told anything.
@@ -108,19 +186,25 @@ struct Recovery {
 impl Regulator {
     /// A regulator without clients.
     pub fn new(settings: Settings, now: Moment) -> Regulator {
-        let gate = Gate::new(settings.thresholds);
+        let gate = Gate::new(settings.thresholds, settings.max_load);
+        let limit = Limit::new(settings.jobs, settings.cpus, settings.ramps());
+        let mut law = Law::new(settings.law, settings.cpus);
+        let gate_watches = gate.is_watching();
         Regulator {
             settings,
             ledger: Ledger::default(),
-            limit: Limit::new(settings.jobs, settings.cpus),
-            wants_sample: gate.is_watching(),
+            verdict: verdict(&mut law, &limit, now, 0),
+            limit,
+            law,
+            wants_sample: gate_watches,
             gate,
             pressure: Pressure::default(),
             beat: Ticker::new(settings.heartbeat, now),
             tick: Ticker::new(ticker::tick(settings.heartbeat), now),
             ticking: false,
             recorded: false,
-            sampled: now,
+            last: None,
+            sampled: gate_watches.then_some(now),
             recovering: None,
             told: now,
         }
@@ -145,14 +229,14 @@ impl Regulator {
     }
 
     fn is_beating(&self) -> bool {
-        self.gate.is_watching() || self.recorded
+        self.is_watching() || self.recorded
     }
 
     fn resume_beating(&mut self, now: Moment, was_beating: bool) {
         if self.is_beating() && !was_beating {
             self.beat.resume(now);
             self.tick.resume(now);
-            (self.wants_sample, self.sampled) = (true, now);
+            self.look(now, true);
         }
     }
 
@@ -180,7 +264,10 @@ impl Regulator {
                     // On a busy machine they come one by one.
                     recovery.until = (now + recovery.quiet).min(recovery.most);
                 }
+                let was_beating = self.is_beating();
                 self.ledger.join(now, id, terms, claim);
+                // Where nobody was there nobody looked.
+                self.resume_beating(now, was_beating);
             }
             Input::Leave(id) => self.ledger.leave(id),
             Input::Report(id, report) => self.ledger.report(now, id, report),
@@ -190,7 +277,8 @@ impl Regulator {
             Input::LoanOver(id) => self.ledger.end_loan(id),
             Input::Placed(id, loan) => self.ledger.place(id, loan),
             Input::Settings(settings) => self.set(now, settings),
-            Input::Sample(totals) => self.judge(now, totals),
+            Input::JobSize(bytes) => self.law.expect(bytes),
+            Input::Sample(reading) => self.judge(now, &reading),
             Input::Blind => {
                 self.gate.stop_watching();
                 self.limit.end_ramp();
@@ -218,9 +306,29 @@ impl Regulator {
         [beat, tick, look, recovered, self.ledger.deadline(self.door())].into_iter().flatten().min()
     }
 
+    /// Whether time matters: thresholds are always watched, what the law needs while anybody is there.
+    fn is_watching(&self) -> bool {
+        self.gate.is_watching() || (self.settings.law.is_watching() && !self.accounts().is_empty())
+    }
+
+    /// Whether there is anything to look at the machine for.
+    fn may_watch(&self) -> bool {
+        self.gate.is_watching() || self.settings.law.is_watching()
+    }
+
     /// How many jobs may run now.
     pub fn limit(&self) -> u32 {
-        self.limit.now()
+        self.verdict.limit
+    }
+
+    /// How that was found.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// What the law goes by.
+    pub fn law(&self) -> &Law {
+        &self.law
     }
 
     /// What it is set to.
@@ -238,9 +346,12 @@ impl Regulator {
         self.pressure.rates()
     }
 
-    /// The samples that the pressure is made of, the oldest first, as they were taken in.
-    pub fn samples(&self) -> impl DoubleEndedIterator<Item = (Moment, Totals)> {
-        self.pressure.samples()
+    /// The last look at the machine, and before it, the oldest first, what is still known of earlier ones: their pressure.
+    pub fn looks(&self) -> impl DoubleEndedIterator<Item = (Moment, Reading)> {
+        let last = self.last;
+        let before =
+            self.pressure.samples().filter(move |(when, _)| last.is_none_or(|(last, _)| *when < last));
+        before.map(|(when, some)| (when, Reading::from(some))).chain(last)
     }
 
     /// Beats so far, and those that came too late to fire.
@@ -288,33 +399,45 @@ impl Regulator {
         self.recovering = self.recovering.filter(|recovery| now < recovery.until);
         let beat = self.beat.due(now);
         let tick = self.ticking && self.tick.due(now);
-        // Beat and tick may fall close together; the counters must not be read that fast.
-        let is_soon = now.since(self.sampled) < ticker::SHORTEST_INTERVAL;
-        if (beat || tick) && !is_soon && self.is_beating() {
-            self.wants_sample = true;
-            self.sampled = now;
+        self.look(now, (beat || tick) && self.is_beating());
+    }
+
+    /// Wants a sample, if it is `due`. Beat and tick may fall close together; the counters must not be read that fast.
+    fn look(&mut self, now: Moment, due: bool) {
+        let is_soon = self.sampled.is_some_and(|when| now.since(when) < ticker::SHORTEST_INTERVAL);
+        if due && (self.may_watch() || self.recorded) && !is_soon {
+            (self.wants_sample, self.sampled) = (true, Some(now));
         }
     }
 
     fn set(&mut self, now: Moment, settings: Settings) {
         let (was_watching, was_beating) = (self.gate.is_watching(), self.is_beating());
+        let is_another_law = settings.law != self.settings.law;
         self.settings = settings;
         self.limit.set_ceiling(settings.jobs);
-        self.gate.set(settings.thresholds);
+        self.limit.set_growth(settings.cpus, settings.ramps());
+        self.law.set(settings.law, settings.cpus);
+        self.gate.set(settings.thresholds, settings.max_load);
         self.beat.set(settings.heartbeat, now);
         self.tick.set(ticker::tick(settings.heartbeat), now);
         if self.gate.is_watching() && !was_watching {
-            self.pressure = Pressure::default();
-            self.wants_sample = true;
-            self.sampled = now;
+            (self.pressure, self.last) = (Pressure::default(), None);
+            (self.wants_sample, self.sampled) = (true, Some(now));
         }
         self.resume_beating(now, was_beating);
+        if !self.may_watch() {
+            self.limit.end_ramp(); // nobody steps it any more
+        }
+        self.look(now, is_another_law && settings.law.is_watching());
     }
 
-    fn judge(&mut self, now: Moment, totals: Totals) {
+    fn judge(&mut self, now: Moment, reading: &Reading) {
         let was_held = self.gate.is_held();
-        self.pressure.add(now, totals);
-        self.gate.judge(self.pressure.rates());
+        self.pressure.add(now, reading.some);
+        self.last = Some((now, *reading));
+        self.gate.judge(self.pressure.rates(), reading.load);
+        self.law.look(now, reading, self.settings.jobs);
+        self.limit.set_growth(self.law.cpus(), self.settings.ramps());
         match (was_held, self.gate.is_held()) {
             (true, false) if self.settings.hold == Hold::All => self.limit.release(now),
             (false, false) => self.limit.step(now),
@@ -322,158 +445,32 @@ impl Regulator {
         }
     }
 
-    /// Brings allotments, the ramp's memory and the ticker in line with what is known.
+    /// Brings limit, allotments, the ramp's memory and the ticker in line with what is known.
     pub fn settle(&mut self, now: Moment) {
-        self.ledger.settle(now, self.limit.now(), self.door());
-        if self.gate.is_watching() {
+        self.law.note(now, self.ledger.out(), self.ledger.issued());
+        self.verdict = verdict(&mut self.law, &self.limit, now, self.ledger.out());
+        self.ledger.settle(now, self.verdict.limit, self.door());
+        self.law.note(now, self.ledger.out(), self.ledger.issued());
+        if self.may_watch() {
             self.limit.note(now, self.ledger.out());
         }
         // The tick keeps its phase while nothing is held: with jobs shorter than a tick that is so every other moment.
-        self.ticking = self.ledger.held() > 0 || self.gate.is_held() || self.ledger.is_waited_for();
+        // By a law somebody may be left with its lease alone, and want more.
+        let is_wanted = || self.settings.law.is_watching() && self.accounts().iter().any(Account::is_hungry);
+        self.ticking =
+            self.ledger.held() > 0 || self.gate.is_held() || self.ledger.is_waited_for() || is_wanted();
+        let usual = ticker::tick(self.settings.heartbeat);
+        let close = if self.law.is_close(now) { law::CLOSE_TICK } else { usual };
+        self.tick.pace(close.min(usual), now);
     }
+}
+
+/// The limit while `jobs` are out.
+fn verdict(law: &mut Law, limit: &Limit, now: Moment, jobs: u32) -> Verdict {
+    let parts = law.parts(now, jobs, limit);
+    let (limit, tightest) = parts.tightest(limit.ceiling());
+    Verdict { limit, tightest, parts }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::account::{Appetite, Lease};
-
-    /// The serial of the last allotment that each client was told, and how many were told in all.
-    fn told(regulator: &mut Regulator) -> (Vec<(ClientId, u64)>, usize) {
-        let mut last: Vec<(ClientId, u64)> = Vec::new();
-        let mut count = 0;
-        while let Some(action) = regulator.poll() {
-            if let Action::Tell(Change::Allot { id, serial, .. }) = action {
-                last.retain(|&(known, _)| known != id);
-                last.push((id, serial));
-                count += 1;
-            }
-        }
-        (last, count)
-    }
-
-    fn with_jobs(jobs: u32) -> Regulator {
-        let settings = Settings {
-            jobs,
-            cpus: 4,
-            thresholds: Thresholds::default(),
-            hold: Hold::All,
-            heartbeat: Duration::from_secs(1),
-        };
-        Regulator::new(settings, Moment::default())
-    }
-
-    fn terms(lease: Lease) -> Terms {
-        Terms { lease, cap: 100, weight: 1, max_wait: None, loan: None, idle: false, takes: true, uid: 0 }
-    }
-
-    #[test]
-    fn nobody_waits_while_the_machine_stands_still() {
-        let at = |seconds| Moment::at(Duration::from_secs(seconds));
-        let mut regulator = with_jobs(1);
-        regulator.handle(at(0), Input::Join(1, terms(Lease::Counted), None));
-        regulator.handle(at(0), Input::Join(2, terms(Lease::Wait { min: 1, max: 1 }), None));
-        let granted = |regulator: &Regulator| regulator.account(2).is_some_and(|account| account.lease() > 0);
-        let go_on = |regulator: &mut Regulator, until: Moment| {
-            while let Some(due) = regulator.deadline().filter(|&due| due <= until && !granted(regulator)) {
-                regulator.handle(due, Input::Time);
-                while regulator.poll().is_some() {}
-            }
-        };
-        go_on(&mut regulator, at(40));
-        // An hour, then what was due: still 20 of the 60 seconds to wait.
-        regulator.handle(at(3640), Input::Time);
-        assert!(!granted(&regulator), "an hour in which nobody ran is no wait");
-        go_on(&mut regulator, at(3655));
-        assert!(!granted(&regulator));
-        go_on(&mut regulator, at(3665));
-        assert!(granted(&regulator) && regulator.account(2).unwrap().is_overdue());
-    }
-
-    #[test]
-    fn who_was_granted_a_lease_before_a_standstill_has_it_after() {
-        let at = |ms| Moment::at(Duration::from_millis(ms));
-        let mut regulator = with_jobs(1);
-        regulator.handle(at(0), Input::Join(1, terms(Lease::Wait { min: 1, max: 1 }), None));
-        regulator.handle(at(3_600_000), Input::Join(2, terms(Lease::Wait { min: 1, max: 1 }), None));
-        assert_eq!(regulator.charge(), 1, "it has had no time to say that it uses it");
-        regulator.handle(at(3_600_100), Input::Started(1));
-        assert_eq!((regulator.charge(), regulator.account(2).unwrap().lease()), (1, 0));
-    }
-
-    #[test]
-    fn the_clients_of_a_gate_that_died_are_all_heard_first() {
-        let at = |ms| Moment::at(Duration::from_millis(ms));
-        let terms = terms(Lease::Wait { min: 1, max: 1 });
-        // When clients come with what they have, when it is told the time, and whether nothing is issued then.
-        type Row = (&'static [u64], &'static [(u64, bool)]);
-        #[rustfmt::skip]
-        let rows: [Row; 4] = [
-            (&[], &[(100, true), (250, false)]),
-            (&[10, 200, 210], &[(400, true), (460, false)]),
-            // One after the other, without an end.
-            (&[200, 400, 600, 800, 1000, 1200, 1400, 1600, 1800, 1990], &[(1999, true), (2000, false)]),
-            // It stood still, and has heard nobody meanwhile.
-            (&[], &[(900, true), (1149, true), (1150, false)]),
-        ];
-        for (comes, told) in rows {
-            let mut regulator = with_jobs(4);
-            regulator.recover(at(0), Duration::from_millis(250), Duration::from_secs(2));
-            for (id, &ms) in (1..).zip(comes) {
-                let claim = Claim { lease: 1, ..Claim::default() };
-                regulator.handle(at(ms), Input::Join(id, terms, Some(claim)));
-            }
-            for &(ms, recovers) in told {
-                regulator.handle(at(ms), Input::Time);
-                assert_eq!(regulator.door() == Door::Recovering, recovers, "{comes:?}, {ms}");
-                assert!(!recovers || regulator.deadline().is_some_and(|when| when > at(ms)));
-            }
-        }
-    }
-
-    #[test]
-    fn a_record_needs_beats_where_nothing_is_watched_and_changes_no_verdict() {
-        let at = |ms| Moment::at(Duration::from_millis(ms));
-        let mut regulator = with_jobs(4);
-        regulator.settle(at(0));
-        assert_eq!(regulator.deadline(), None);
-        regulator.record(at(60_000), true);
-        assert_eq!((regulator.poll(), regulator.deadline()), (Some(Action::Sample), Some(at(61_000))));
-        for (second, total) in [(0, 0), (1, 900_000), (2, 1_800_000)] {
-            let totals = Totals::from_fn(|_| Some(total));
-            regulator.handle(at(60_000 + second * 1000), Input::Time);
-            regulator.handle(at(60_000 + second * 1000), Input::Sample(totals));
-        }
-        assert_eq!((regulator.beats(), regulator.door()), ((2, 0), Door::Open));
-        assert_eq!(regulator.samples().count(), 2);
-        // From here on it is judged as if nothing had been seen before.
-        let mut thresholds = Thresholds::default();
-        thresholds.set(super::super::pressure::Resource::Cpu, super::super::gate::Threshold::new(5.0).ok());
-        regulator.handle(at(62_001), Input::Settings(Settings { thresholds, ..*regulator.settings() }));
-        assert_eq!((regulator.door(), regulator.samples().count()), (Door::Open, 0));
-        regulator.handle(
-            at(62_002),
-            Input::Settings(Settings { thresholds: Thresholds::default(), ..*regulator.settings() }),
-        );
-        regulator.record(at(62_003), false);
-        assert_eq!(regulator.deadline(), None);
-    }
-
-    #[test]
-    fn what_is_noted_is_judged_at_once() {
-        let now = Moment::default();
-        let mut regulator = with_jobs(100);
-        (1..=4).for_each(|id| regulator.note(now, Input::Join(id, terms(Lease::Counted), None)));
-        assert_eq!(regulator.poll(), None, "nothing follows from a note");
-        regulator.settle(now);
-        let (serials, count) = told(&mut regulator);
-        assert_eq!((serials.len(), count, regulator.charge()), (4, 4, 100), "each is told once");
-        for (id, serial) in serials {
-            let report = Report { serial, held: 0, appetite: Some(Appetite::Slack(id as u32)) };
-            regulator.note(now, Input::Report(id, report));
-        }
-        regulator.settle(now);
-        assert!(told(&mut regulator).1 <= 4);
-        assert_eq!(regulator.charge(), 100);
-    }
-}
+mod tests;

@@ -66,6 +66,14 @@ impl Ticker {
         }
     }
 
+    /// Another interval from the next firing on, which comes no later than it would have.
+    pub fn pace(&mut self, interval: Duration, now: Moment) {
+        if interval != self.interval {
+            self.interval = interval;
+            self.next = self.next.min(now + interval);
+        }
+    }
+
     /// The time between two firings.
     pub fn interval(&self) -> Duration {
         self.interval
@@ -137,6 +145,17 @@ mod tests {
         beat.resume(at(60_500));
         assert!(!beat.due(at(61_000)) && beat.due(at(61_500)));
         assert_eq!((beat.fired(), beat.missed()), (1, 0));
+    }
+
+    #[test]
+    fn who_paces_it_to_and_fro_never_puts_it_off() {
+        let mut tick = Ticker::new(Duration::from_millis(250), at(0));
+        let mut fired = 0;
+        for ms in 0..1_000 {
+            tick.pace(Duration::from_millis(if ms % 2 == 0 { 50 } else { 250 }), at(ms));
+            fired += u32::from(tick.due(at(ms)));
+        }
+        assert!(fired >= 4, "{fired}");
     }
 
     #[test]

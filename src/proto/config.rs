@@ -5,8 +5,11 @@
 mod values;
 
 use crate::policy::gate::{Hold, Thresholds};
+use crate::policy::law::Kind;
+use crate::policy::law::memory::Reserve;
 use crate::policy::pressure::Resource;
 use crate::proto::argv::NumberOption;
+use crate::proto::values::{Scope, law, reserve, scope, switch};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -38,6 +41,10 @@ pub struct Config {
     pub max_weight: Option<u32>,
     /// `connections`: the most of one user, 1 to `MOST_CONNECTIONS`.
     pub connections: Option<u32>,
+    /// `max-load`: the highest load average of the last minute per cpu.
+    pub max_load: Option<f64>,
+    /// `[law]`: by what the limit is found.
+    pub law: Law,
     /// `[access]`: who may connect.
     pub access: Access,
     /// `[quota]`: the most tokens for one user.
@@ -53,6 +60,19 @@ pub enum Jobs {
     Auto,
     /// So many, 1 to `MOST_JOBS`.
     Count(u32),
+}
+
+/// `[law]`: by what the limit is found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Law {
+    /// `kind`.
+    pub kind: Option<Kind>,
+    /// `min-available`: what must stay available of memory.
+    pub min_available: Option<Reserve>,
+    /// `scope`: whose cpus and pressure count.
+    pub scope: Option<Scope>,
+    /// `freeze-on-thrash`: jobs may be stopped while everything waits for memory.
+    pub freeze_on_thrash: Option<bool>,
 }
 
 /// `[access]`: who may connect. Where neither users nor groups are listed: everybody.
@@ -130,6 +150,21 @@ pub fn parse(text: &str) -> Result<(Config, Vec<String>), BadConfig> {
             .connections
             .map(|value| source.count("connections", &value, MOST_CONNECTIONS))
             .transpose()?,
+        max_load: raw.max_load.map(|value| source.max_load(&value)).transpose()?,
+        law: Law {
+            kind: raw.law.kind.map(|value| source.text("law kind", &value, law)).transpose()?,
+            min_available: raw
+                .law
+                .min_available
+                .map(|value| source.text("law min-available", &value, reserve))
+                .transpose()?,
+            scope: raw.law.scope.map(|value| source.text("law scope", &value, scope)).transpose()?,
+            freeze_on_thrash: raw
+                .law
+                .freeze_on_thrash
+                .map(|value| source.text("law freeze-on-thrash", &value, switch))
+                .transpose()?,
+        },
         access: Access {
             users: source.list("users", "uid", &raw.access.users)?,
             groups: source.list("groups", "gid", &raw.access.groups)?,
@@ -160,12 +195,24 @@ struct Raw {
     max_wait: Option<Spanned<Value>>,
     max_weight: Option<Spanned<Value>>,
     connections: Option<Spanned<Value>>,
+    max_load: Option<Spanned<Value>>,
+    #[serde(default, deserialize_with = "table")]
+    law: RawLaw,
     #[serde(default, deserialize_with = "table")]
     access: RawAccess,
     #[serde(default, deserialize_with = "table")]
     quota: RawQuota,
     #[serde(default)]
     tools: BTreeMap<Spanned<String>, Spanned<Value>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawLaw {
+    kind: Option<Spanned<Value>>,
+    min_available: Option<Spanned<Value>>,
+    scope: Option<Spanned<Value>>,
+    freeze_on_thrash: Option<Spanned<Value>>,
 }
 
 #[derive(Default, serde::Deserialize)]
@@ -240,6 +287,13 @@ heartbeat = 0.25
 max-wait = 90
 max-weight = 4
 connections = 65536
+max-load = 1.5
+
+[law]
+kind = "adaptive"
+min-available = "2G,10%"
+scope = "cgroup:/builds"
+freeze-on-thrash = "on"
 
 [access]
 users = ["alice", 1000,
@@ -266,20 +320,27 @@ scons = "-j{}"
                 max_wait: Some(Duration::from_secs(90)),
                 max_weight: Some(4),
                 connections: Some(65_536),
+                max_load: Some(1.5),
+                law: Law {
+                    kind: Some(Kind::Adaptive),
+                    min_available: Some(Reserve { bytes: 2 << 30, share: 0.1 }),
+                    scope: Some(Scope::Cgroup(Some("/builds".into()))),
+                    freeze_on_thrash: Some(true),
+                },
                 access: Access {
                     users: vec![
-                        listed(text("alice"), 13),
-                        listed(Name::Number(1000), 13),
-                        listed(Name::Number(1001), 14),
+                        listed(text("alice"), 20),
+                        listed(Name::Number(1000), 20),
+                        listed(Name::Number(1001), 21),
                     ],
-                    groups: vec![listed(text("domain users"), 15)],
+                    groups: vec![listed(text("domain users"), 22)],
                 },
                 quota: Quota {
                     default: Some(8),
                     users: vec![
-                        (listed(Name::Number(1000), 22), 1),
-                        (listed(text("alice"), 20), 4096),
-                        (listed(text("bob.smith"), 21), 2),
+                        (listed(Name::Number(1000), 29), 1),
+                        (listed(text("alice"), 27), 4096),
+                        (listed(text("bob.smith"), 28), 2),
                     ],
                 },
                 tools: vec![("scons".to_owned(), NumberOption::dash_j())],
@@ -304,7 +365,7 @@ scons = "-j{}"
 
     #[test]
     fn faults_say_line_key_value_and_what_to_give() {
-        let rows: [(&str, usize, &str); 42] = [
+        let rows: [(&str, usize, &str); 47] = [
             ("\ntools.scons = \"-j\"", 2, "tools: scons = \"-j\": give its option, as in \"-j{}\""),
             ("tools.scons = 3", 1, "tools: scons = 3: give its option, as in \"-j{}\""),
             ("tools.\"a/b\" = \"-j{}\"", 1, "tools: \"a/b\" is no name of a program"),
@@ -325,6 +386,11 @@ scons = "-j{}"
             ("max-cpu = \"20000\"", 1, "max-cpu \"20000\" is not a number of microseconds per second"),
             ("hold = \"none\"", 1, "hold \"none\": give \"all\" or \"starts\""),
             ("hold = true", 1, "hold true: give \"all\" or \"starts\""),
+            ("max-load = 0", 1, "max-load 0: give a number above 0"),
+            ("[law]\nkind = \"pid\"", 2, "law kind 'pid': give 'adaptive' or 'fixed'"),
+            ("[law]\nmin-available = 5", 2, "law min-available 5: give a text"),
+            ("[law]\nscope = \"x\"", 2, "law scope 'x': give 'auto', 'host', 'cgroup' or 'cgroup:PATH'"),
+            ("[law]\nlaw = 1", 2, "unknown field `law`, expected one of `kind`"),
             ("\n\nheartbeat = 0", 3, "heartbeat 0: give a number of seconds above 0"),
             ("heartbeat = inf", 1, "heartbeat inf: give a number of seconds above 0"),
             ("heartbeat = \"1\"", 1, "heartbeat \"1\": give a number of seconds above 0"),
@@ -368,6 +434,9 @@ scons = "-j{}"
         assert_eq!(config.jobs, Some(Jobs::Auto));
         assert_eq!(config.thresholds, thresholds(Some(100_000.0), Some(100_000.0), Some(50_000.0)));
         assert_eq!((config.hold, config.heartbeat), (Some(Hold::All), Some(ticker::DEFAULT_HEARTBEAT)));
+        assert_eq!(config.max_load, Some(1.5));
+        assert_eq!((config.law.kind, config.law.scope), (Some(Kind::Adaptive), Some(Scope::Auto)));
+        assert_eq!(config.law.min_available, Some(Reserve { bytes: 0, share: 0.05 }));
         assert_eq!((config.max_wait, config.quota.default), (Some(Duration::from_secs(60)), Some(4)));
         assert_eq!((config.max_weight, config.connections), (Some(1), Some(1024)));
         let quotas: Vec<_> = config.quota.users.iter().map(|(listed, most)| (&listed.name, *most)).collect();

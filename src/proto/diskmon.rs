@@ -90,7 +90,7 @@ pub fn intervals(name: &str, text: &str) -> Result<Intervals, String> {
 }
 
 /// `[1-9][0-9]*`, with `G`, `M` or `K` (times 1024 each), and one blank behind it. What is too large to count is the most.
-fn size(text: &str) -> Option<u64> {
+pub fn size(text: &str) -> Option<u64> {
     let text = text.strip_suffix(char::is_whitespace).unwrap_or(text);
     let (digits, factor) = match text.as_bytes().last()? {
         b'g' | b'G' => (&text[..text.len() - 1], 1 << 30),

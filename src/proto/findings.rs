@@ -3,7 +3,7 @@
 //! Doesn't look at anything itself. Variables and makefiles are in `flags`, tools in `tools`; here are the kernel and its
 //! limits, sockets and folders.
 
-use super::text::some_total;
+use super::kernel::pressure_total;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ pub fn pressure(root: &Path, files: &[(&str, Result<Vec<u8>, Unreadable>)]) -> V
         let path = folder.join(name);
         let path = path.display();
         let (what, to_do) = match file {
-            Ok(text) if some_total(text).is_some() => return None,
+            Ok(text) if pressure_total(text, "some").is_some() => return None,
             Ok(_) => (
                 format!("{path} has no line 'some ... total=N' in it."),
                 "See what is mounted over it, and take that away.",

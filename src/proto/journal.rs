@@ -3,10 +3,11 @@
 //! Doesn't know how records are made (`recorder`), nor what is read out of them (`scene`). Moments are microseconds of the
 //! gate's own clock, exact, so that what was judged by them can be judged again. Fields may be added, none is taken away.
 
-use super::view::{ReasonView, SettingView};
+use super::sample::Sample;
+use super::set::Set;
+use super::view::{PartsView, ReasonView};
 use super::wire;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The format's version.
 pub const VERSION: u32 = 1;
@@ -22,10 +23,12 @@ pub enum Record {
     Header(Box<Header>),
     /// Other settings.
     Settings(Box<Settings>),
-    /// The pressure counters, as the regulator was told them. Those before their header's moment are what it still knew.
+    /// How the machine stood, as the regulator was told. What is before its header's moment is what it still knew.
     Sample(Sample),
     /// Pressure can't be read any more: nothing is judged by it.
     Blind(At),
+    /// How large jobs become, as far as is known from before.
+    JobSize(JobSize),
     /// The gate is in another state, or for other resources.
     Gate(Gate),
     /// Another limit.
@@ -70,24 +73,6 @@ pub struct Header {
     pub settings: Set,
 }
 
-/// What the gate is set to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Set {
-    /// The most jobs.
-    pub jobs: u32,
-    /// Usable cpus.
-    pub cpus: u32,
-    /// Thresholds by resource, in us per second, of what is watched.
-    pub max: BTreeMap<String, f64>,
-    /// `all` or `starts`.
-    pub hold: String,
-    /// Seconds between two beats.
-    pub heartbeat_s: f64,
-    /// Each as it was said, and by whom.
-    pub from: BTreeMap<String, SettingView>,
-}
-
 /// A moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -106,21 +91,14 @@ pub struct Settings {
     pub now: Set,
 }
 
-/// `some total` of each resource that could be read, in microseconds since boot.
+/// What is known of the jobs of those who are there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Sample {
+pub struct JobSize {
     /// When.
     pub t: u64,
-    /// The cpu's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<u64>,
-    /// io's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub io: Option<u64>,
-    /// Memory's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
+    /// How large one becomes; 0: that isn't known.
+    pub bytes: u64,
 }
 
 /// The gate's state.
@@ -137,7 +115,7 @@ pub struct Gate {
 }
 
 /// The limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limit {
     /// When.
@@ -147,6 +125,11 @@ pub struct Limit {
     /// It grows back after a hold.
     #[serde(skip_serializing_if = "is_no")]
     pub growing_back: bool,
+    /// What bounds it: `ceiling`, `cpu`, `io`, `memory` or `growth`.
+    pub tightest: String,
+    /// What each part of the law says. It isn't told again while the limit and what bounds it stay the same.
+    #[serde(skip_serializing_if = "PartsView::is_empty")]
+    pub parts: PartsView,
 }
 
 /// Who a client is, and what it asked for.
@@ -310,7 +293,7 @@ pub struct End {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_no(flag: &bool) -> bool {
+pub(super) fn is_no(flag: &bool) -> bool {
     !flag
 }
 
@@ -322,6 +305,7 @@ impl Record {
             Record::Settings(settings) => settings.t,
             Record::Sample(sample) => sample.t,
             Record::Blind(at) => at.t,
+            Record::JobSize(size) => size.t,
             Record::Gate(gate) => gate.t,
             Record::Limit(limit) => limit.t,
             Record::Join(join) => join.t,

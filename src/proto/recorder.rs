@@ -3,14 +3,18 @@
 //! Doesn't know where the records go, nor where clients' names come from. Pure: the moment is an argument.
 
 use super::journal::{
-    At, Beat, Change, Changes, End, Gate, Header, Join, Limit, Record, Sample, Set, Settings, Total, VERSION,
+    At, Beat, Change, Changes, End, Gate, Header, JobSize, Join, Limit, Record, Settings, Total, VERSION,
 };
+use super::sample::Sample;
+use super::set::Set;
 use super::status;
-use super::view::{ReasonView, SettingView};
+use super::view::{PartsView, ReasonView, SettingView};
 use crate::policy::account::{Account, ClientId, Lease, Loan};
-use crate::policy::gate::Threshold;
-use crate::policy::pressure::{Resource, Totals};
-use crate::policy::regulator::Regulator;
+use crate::policy::gate::Cause;
+use crate::policy::law::Tightest;
+use crate::policy::pressure::Resource;
+use crate::policy::reading::Reading;
+use crate::policy::regulator::{self, Regulator};
 use crate::policy::ticker;
 use crate::policy::time::Moment;
 use std::collections::BTreeMap;
@@ -171,10 +175,11 @@ impl Known {
 /// What was written of the gate itself.
 #[derive(Debug, Default)]
 struct Written {
-    settings: Option<Set>,
+    settings: Option<(regulator::Settings, BTreeMap<String, SettingView>)>,
     sampled: Option<Moment>,
-    gate: Option<(&'static str, Vec<Resource>)>,
-    limit: Option<(u32, bool)>,
+    gate: Option<(&'static str, Vec<Cause>)>,
+    limit: Option<(u32, bool, Tightest)>,
+    job_size: u64,
     blind: bool,
     beats: u64,
 }
@@ -251,13 +256,16 @@ impl Recorder {
     }
 
     fn settings(&mut self, seen: &Seen, records: &mut Vec<Record>, is_new: bool) {
-        let is_known = |written: &Set| written.from == *seen.from && is_same(written, seen.regulator);
+        let settings = seen.regulator.settings();
+        let is_known = |(written, from): &(regulator::Settings, BTreeMap<_, _>)| {
+            written == settings && from == seen.from
+        };
         if self.written.settings.as_ref().is_some_and(is_known) {
             return;
         }
-        let set = set(seen);
-        self.tick = ticker::tick(seen.regulator.settings().heartbeat);
-        self.written.settings = Some(set.clone());
+        let set = Set::new(settings, seen.from);
+        self.tick = ticker::tick(settings.heartbeat);
+        self.written.settings = Some((*settings, seen.from.clone()));
         self.written.blind = false; // with other settings it may be watched again
         let t = us(seen.now);
         records.push(if is_new {
@@ -278,7 +286,7 @@ impl Recorder {
             }))
         } else {
             // They may have made the regulator forget what it was told, and hear it again at this very moment.
-            let is_first = seen.regulator.samples().next().is_some_and(|(when, _)| when == seen.now);
+            let is_first = seen.regulator.looks().next().is_some_and(|(when, _)| when == seen.now);
             self.written.sampled = self.written.sampled.filter(|_| !is_first);
             Record::Settings(Box::new(Settings { t, now: set }))
         });
@@ -287,31 +295,38 @@ impl Recorder {
     fn gate(&mut self, seen: &Seen, records: &mut Vec<Record>) {
         let (regulator, t) = (seen.regulator, us(seen.now));
         let written = &mut self.written;
-        let news = |&(when, totals): &(Moment, Totals)| {
-            written.sampled.is_none_or(|last| when > last) && totals != Totals::default()
+        let news = |&(when, reading): &(Moment, Reading)| {
+            written.sampled.is_none_or(|last| when > last) && reading != Reading::default()
         };
-        let samples: Vec<_> = regulator.samples().rev().take_while(news).collect();
-        records.extend(samples.iter().rev().map(|&(when, totals)| Record::Sample(sample(when, totals))));
-        written.sampled = samples.first().map(|&(when, _)| when).or(written.sampled);
+        let looks: Vec<_> = regulator.looks().rev().take_while(news).collect();
+        records.extend(looks.iter().rev().map(|(when, reading)| Record::Sample(Sample::new(*when, reading))));
+        written.sampled = looks.first().map(|&(when, _)| when).or(written.sampled);
+        let job_size = regulator.law().expected();
+        if job_size != std::mem::replace(&mut written.job_size, job_size) {
+            records.push(Record::JobSize(JobSize { t, bytes: job_size }));
+        }
         let is_watched = Resource::ALL.iter().any(|&of| regulator.settings().thresholds.get(of).is_some());
-        let blind = is_watched && !regulator.gate().is_watching();
+        let blind = is_watched && !regulator.gate().watches_pressure();
         if blind && !written.blind {
             records.push(Record::Blind(At { t }));
         }
         written.blind = blind;
         let state = status::state_name(regulator.door());
         let reasons = regulator.gate().reasons();
-        let is_same = |(word, of): &(&str, Vec<Resource>)| {
-            *word == state && of.iter().eq(reasons.iter().map(|reason| &reason.resource))
+        let is_same = |(word, of): &(&str, Vec<Cause>)| {
+            *word == state && of.iter().eq(reasons.iter().map(|reason| &reason.cause))
         };
         if !written.gate.as_ref().is_some_and(is_same) {
-            written.gate = Some((state, reasons.iter().map(|reason| reason.resource).collect()));
+            written.gate = Some((state, reasons.iter().map(|reason| reason.cause).collect()));
             let reasons = reasons.iter().map(ReasonView::from).collect();
             records.push(Record::Gate(Gate { t, state: state.to_owned(), reasons }));
         }
-        let limit = (regulator.limit(), regulator.is_ramping());
+        let verdict = regulator.verdict();
+        let limit = (verdict.limit, regulator.is_ramping(), verdict.tightest);
         if written.limit.replace(limit) != Some(limit) {
-            records.push(Record::Limit(Limit { t, limit: limit.0, growing_back: limit.1 }));
+            let (limit, growing_back, tightest) = limit;
+            let (tightest, parts) = (tightest.name().to_owned(), PartsView::from(verdict.parts));
+            records.push(Record::Limit(Limit { t, limit, growing_back, tightest, parts }));
         }
     }
 
@@ -367,38 +382,6 @@ impl Recorder {
 /// A moment as it is written.
 pub fn us(moment: Moment) -> u64 {
     moment.since(Moment::default()).as_micros() as u64
-}
-
-fn sample(when: Moment, totals: Totals) -> Sample {
-    let [cpu, io, memory] = Resource::ALL.map(|resource| totals.get(resource));
-    Sample { t: us(when), cpu, io, memory }
-}
-
-fn max_of(regulator: &Regulator, resource: Resource) -> Option<f64> {
-    let max = regulator.settings().thresholds.get(resource).map(Threshold::us_per_second);
-    max.map(|max| max.min(1e12)) // JSON knows no infinity
-}
-
-fn is_same(written: &Set, regulator: &Regulator) -> bool {
-    let settings = regulator.settings();
-    let is_same_max = |&of: &Resource| written.max.get(of.name()).copied() == max_of(regulator, of);
-    (written.jobs, written.cpus) == (settings.jobs, settings.cpus)
-        && written.hold == status::hold_name(settings.hold)
-        && written.heartbeat_s == settings.heartbeat.as_secs_f64()
-        && Resource::ALL.iter().all(is_same_max)
-}
-
-fn set(seen: &Seen) -> Set {
-    let settings = seen.regulator.settings();
-    let max = |of: Resource| Some((of.name().to_owned(), max_of(seen.regulator, of)?));
-    Set {
-        jobs: settings.jobs,
-        cpus: settings.cpus,
-        max: Resource::ALL.into_iter().filter_map(max).collect(),
-        hold: status::hold_name(settings.hold).to_owned(),
-        heartbeat_s: settings.heartbeat.as_secs_f64(),
-        from: seen.from.clone(),
-    }
 }
 
 fn join(account: &Account, known: &Known, t: u64, who: Who) -> Join {

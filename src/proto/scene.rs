@@ -2,7 +2,9 @@
 //!
 //! Doesn't know where they come from. Whatever they say, taking them in never fails: a journal may be damaged.
 
-use super::journal::{Beat, Change, Gate, Header, Join, Limit, Record, Sample, Set, Total};
+use super::journal::{Beat, Change, Gate, Header, Join, Limit, Record, Total};
+use super::sample::Sample;
+use super::set::Set;
 use std::collections::BTreeMap;
 
 /// See the module.
@@ -16,6 +18,8 @@ pub struct Scene {
     pub t: u64,
     /// The last sample.
     pub sample: Sample,
+    /// How large jobs become; 0: that isn't known.
+    pub job_size: u64,
     /// The gate.
     pub gate: Gate,
     /// The limit.
@@ -147,8 +151,9 @@ impl Scene {
             }
             Record::Sample(sample) => self.sample = *sample,
             Record::Blind(_) => self.is_blind = true,
+            Record::JobSize(size) => self.job_size = size.bytes,
             Record::Gate(gate) => self.gate = gate.clone(),
-            Record::Limit(limit) => self.limit = *limit,
+            Record::Limit(limit) => self.limit = limit.clone(),
             Record::Join(join) => {
                 let client = Client { join: (**join).clone(), until: join.t, ..Client::default() };
                 self.clients.insert(join.id, client);

@@ -2,10 +2,12 @@
 //!
 //! Doesn't know where it is printed, nor how a table looks.
 
-use super::view::{BeatView, ClientView, GateView, PressureView, ReasonView, View};
+use super::values::law_name;
+use super::view::{BeatView, ClientView, GateView, LawView, PartsView, PressureView, ReasonView, View};
 use crate::policy::account::{Account, ClientId, Door};
 use crate::policy::endpoint::Oddities;
 use crate::policy::gate::{Hold, Reason, Threshold};
+use crate::policy::law::{Kind, Parts};
 use crate::policy::pressure::Resource;
 use crate::policy::regulator::Regulator;
 use crate::policy::time::Moment;
@@ -28,6 +30,7 @@ pub fn view(regulator: &Regulator, now: Moment) -> View {
         jobs: settings.jobs,
         limit: regulator.limit(),
         in_use: regulator.out(),
+        law: law(regulator),
         gate: GateView {
             state: state.to_owned(),
             hold: hold_name(settings.hold).to_owned(),
@@ -38,6 +41,22 @@ pub fn view(regulator: &Regulator, now: Moment) -> View {
         growing_back: regulator.is_ramping(),
         clients: regulator.accounts().iter().map(|account| client(account, now)).collect(),
         ..View::default()
+    }
+}
+
+fn law(regulator: &Regulator) -> LawView {
+    let (verdict, law) = (regulator.verdict(), regulator.law());
+    LawView {
+        kind: law_name(regulator.settings().law.kind).to_owned(),
+        tightest: verdict.tightest.name().to_owned(),
+        cpus: law.cpus(),
+        parts: verdict.parts.into(),
+        load: law.smooth().map(|smooth| smooth.load),
+        job_bytes: verdict.parts.memory.map(|_| law.room().job_size()),
+        available_bytes: law.room().available(),
+        thrashes: law.thrashes(),
+        still: law.still(),
+        distrusts_pressure: law.distrusts_pressure(),
     }
 }
 
@@ -62,9 +81,15 @@ fn client(account: &Account, now: Moment) -> ClientView {
     }
 }
 
+impl From<Parts> for PartsView {
+    fn from(Parts { cpu, io, memory, growth }: Parts) -> PartsView {
+        PartsView { cpu, io, memory, growth }
+    }
+}
+
 impl From<&Reason> for ReasonView {
     fn from(reason: &Reason) -> ReasonView {
-        ReasonView { resource: reason.resource.name().to_owned(), rate: reason.rate, max: reason.max }
+        ReasonView { resource: reason.cause.name().to_owned(), rate: reason.rate, max: reason.max }
     }
 }
 
@@ -87,10 +112,7 @@ pub fn hold_name(hold: Hold) -> &'static str {
 
 /// `limit 3 of 8, out 3 (1 lease, 2 held), gate held: cpu 348036 > 200000 us/s`: as the client `me` sees it.
 pub fn line(view: &View, me: ClientId, oddities: Oddities) -> String {
-    let mut line = format!("limit {}", view.limit);
-    if view.limit < view.jobs {
-        let _ = write!(line, " of {}", view.jobs);
-    }
+    let mut line = limit(view);
     let nobody = ClientView::default();
     let own = view.clients.iter().find(|client| client.id == me).unwrap_or(&nobody);
     let _ = write!(line, ", out {}", view.in_use);
@@ -128,13 +150,47 @@ pub fn line(view: &View, me: ClientId, oddities: Oddities) -> String {
     line
 }
 
+/// `limit 3 of 8: cpu is the tightest (cpu 3, memory 5, io –)`; where nothing is measured `limit 3 of 8`.
+pub fn limit(view: &View) -> String {
+    let mut line = format!("limit {}", view.limit);
+    if view.limit < view.jobs {
+        let _ = write!(line, " of {}", view.jobs);
+    }
+    let LawView { kind, tightest, parts, .. } = &view.law;
+    if kind != law_name(Kind::Adaptive) && parts.memory.is_none() {
+        return line;
+    }
+    match tightest.as_str() {
+        "ceiling" => line.push_str(": as many as there may be"),
+        "growth" => line.push_str(": it grows step by step"),
+        part => {
+            let _ = write!(line, ": {part} is the tightest");
+        }
+    }
+    let part = |part: Option<u32>| part.map_or("–".to_owned(), |jobs| jobs.to_string());
+    let [cpu, memory, io] = [parts.cpu, parts.memory, parts.io].map(part);
+    let _ = write!(line, " (cpu {cpu}, memory {memory}, io {io})");
+    if view.law.thrashes {
+        line.push_str(", everything waits for memory");
+    }
+    if view.law.still > 0 {
+        let _ = write!(line, ", {} jobs stand still", view.law.still);
+    }
+    if view.law.distrusts_pressure {
+        line.push_str(", somebody reads /proc/pressure too fast");
+    }
+    line
+}
+
 /// `open`, or `held: cpu 348036 > 200000 us/s`.
 pub fn gate(view: &View) -> String {
     if !view.gate.reasons.is_empty() {
         let what = if view.gate.hold == "starts" { "held for starts only" } else { "held" };
         let reasons = view.gate.reasons.iter();
-        let reasons =
-            reasons.map(|reason| format!("{} {:.0} > {:.0} us/s", reason.resource, reason.rate, reason.max));
+        let reasons = reasons.map(|ReasonView { resource, rate, max }| match resource.as_str() {
+            "load" => format!("load {rate:.2} > {max:.2} per cpu"),
+            _ => format!("{resource} {rate:.0} > {max:.0} us/s"),
+        });
         return format!("{what}: {}", reasons.collect::<Vec<_>>().join(", "));
     }
     let watched = Resource::ALL.iter().filter_map(|resource| {
@@ -161,7 +217,11 @@ pub fn why(view: &View, me: ClientId) -> String {
         1 => ", 1 other waits too".to_owned(),
         _ => format!(", {others} others wait too"),
     };
-    format!("all {} of {} jobs are in use{queue}", view.in_use, view.limit)
+    let tightest = match view.law.tightest.as_str() {
+        part @ ("cpu" | "io" | "memory") => format!(", {part} is the tightest"),
+        _ => String::new(),
+    };
+    format!("all {} of {} jobs are in use{tightest}{queue}", view.in_use, view.limit)
 }
 
 #[cfg(test)]
@@ -227,6 +287,31 @@ mod tests {
         assert_eq!(line(&shared), "limit 3, out 7, here 3 (1 lease, 2 held), gate open");
         let other = super::line(&shared, 2, Oddities::default());
         assert_eq!(other, "limit 3, out 7, here 4 (the lease of the job around it, 4 held), gate open");
+    }
+
+    #[test]
+    fn what_bounds_the_limit_is_told() {
+        let parts = PartsView { cpu: Some(3), io: None, memory: Some(5), growth: Some(9) };
+        let law = |tightest: &str, parts| LawView {
+            kind: "adaptive".to_owned(),
+            tightest: tightest.to_owned(),
+            parts,
+            ..LawView::default()
+        };
+        let mut view = View { limit: 3, jobs: 8, law: law("cpu", parts), ..free() };
+        assert_eq!(limit(&view), "limit 3 of 8: cpu is the tightest (cpu 3, memory 5, io –)");
+        assert_eq!(why(&view, 1), "all 3 of 3 jobs are in use, cpu is the tightest");
+        view.law = LawView { thrashes: true, ..law("memory", parts) };
+        assert!(limit(&view).ends_with(", io –), everything waits for memory"));
+        view.law = law("growth", PartsView::default());
+        assert_eq!(limit(&view), "limit 3 of 8: it grows step by step (cpu –, memory –, io –)");
+        let most = View { limit: 8, law: law("ceiling", parts), ..view.clone() };
+        assert_eq!(limit(&most), "limit 8: as many as there may be (cpu 3, memory 5, io –)");
+        view.law = LawView { kind: "fixed".to_owned(), ..law("growth", PartsView::default()) };
+        assert_eq!(limit(&view), "limit 3 of 8");
+        let load = ReasonView { resource: "load".to_owned(), rate: 2.5, max: 1.5 };
+        let held = GateView { state: "held".into(), hold: "all".into(), reasons: vec![load] };
+        assert_eq!(gate(&view_of(held, BTreeMap::new())), "held: load 2.50 > 1.50 per cpu");
     }
 
     #[test]

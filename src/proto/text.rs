@@ -1,14 +1,6 @@
-//! Small texts of others: the kernel's pressure lines, versions, numbers as users write them.
+//! Small texts of others: versions, numbers as users write them.
 //!
 //! Doesn't know where they were read.
-
-/// The total, in microseconds, of the `some` line of a pressure file (Linux `Documentation/accounting/psi.rst`):
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
-pub fn some_total(file: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(file).ok()?;
-    let line = text.lines().find(|line| line.starts_with("some "))?;
-    line.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()
-}
 
 /// The version in what `make --version` prints first: `GNU Make 4.3`.
 pub fn gnu_make_version(output: &[u8]) -> Option<(u32, u32)> {
@@ -73,24 +65,6 @@ pub fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pressure_lines() {
-        let rows: [(&str, Option<u64>); 6] = [
-            (
-                "some avg10=0.35 avg60=2.02 avg300=0.76 total=2846709\nfull avg10=0.00 total=7\n",
-                Some(2846709),
-            ),
-            ("some avg10=0.35 total=18446744073709551615", Some(u64::MAX)),
-            ("full avg10=0.35 total=5\n", None),
-            ("some avg10=0.35\n", None),
-            ("some total=-1\n", None),
-            ("", None),
-        ];
-        for (file, total) in rows {
-            assert_eq!(some_total(file.as_bytes()), total, "{file:?}");
-        }
-    }
 
     #[test]
     fn make_versions() {

@@ -13,6 +13,8 @@ pub struct View {
     pub version: String,
     /// The server's process id.
     pub pid: u32,
+    /// What tells the pid namespace in which that and all clients' are from others; 0: unknown.
+    pub pid_namespace: u64,
     /// Where it listens; empty for a run's own gate.
     pub socket: String,
     /// Seconds since its start.
@@ -23,6 +25,8 @@ pub struct View {
     pub limit: u32,
     /// Leases and tokens held.
     pub in_use: u32,
+    /// How the limit was found.
+    pub law: LawView,
     /// The gate.
     pub gate: GateView,
     /// Each resource's pressure.
@@ -35,6 +39,53 @@ pub struct View {
     pub settings: BTreeMap<String, SettingView>,
     /// Who has what.
     pub clients: Vec<ClientView>,
+}
+
+/// How the limit was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LawView {
+    /// `adaptive` or `fixed`.
+    pub kind: String,
+    /// What bounds the limit: `ceiling`, `cpu`, `io`, `memory` or `growth`.
+    pub tightest: String,
+    /// Usable cpus.
+    pub cpus: u32,
+    /// How many jobs may run by each part; none: it bounds nothing, or isn't known.
+    pub parts: PartsView,
+    /// Runnable threads over cpus, smoothed; none: not measured.
+    pub load: Option<f64>,
+    /// The size that a job is thought to have, in bytes; none where memory isn't looked at.
+    pub job_bytes: Option<u64>,
+    /// Memory that is available, in bytes, likewise.
+    pub available_bytes: Option<u64>,
+    /// Everything waits for memory: one job may run until that is over.
+    pub thrashes: bool,
+    /// So many jobs are to stand still meanwhile.
+    pub still: u32,
+    /// Somebody reads the pressure files so fast that they say nothing.
+    pub distrusts_pressure: bool,
+}
+
+/// The parts of the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartsView {
+    /// The headroom of the cpus.
+    pub cpu: Option<u32>,
+    /// Io.
+    pub io: Option<u32>,
+    /// The room in memory.
+    pub memory: Option<u32>,
+    /// How fast the number of jobs may grow.
+    pub growth: Option<u32>,
+}
+
+impl PartsView {
+    /// Nothing bounds anything.
+    pub fn is_empty(&self) -> bool {
+        *self == PartsView::default()
+    }
 }
 
 /// Open, held, or just started anew.
@@ -53,9 +104,9 @@ pub struct GateView {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReasonView {
-    /// `cpu`, `io` or `memory`.
+    /// `cpu`, `io` or `memory`, or `load`, the load average per cpu.
     pub resource: String,
-    /// Its rate.
+    /// Its rate, or the load.
     pub rate: f64,
     /// Its threshold.
     pub max: f64,
@@ -119,6 +170,14 @@ pub struct ClientView {
     pub held: u32,
     /// Held above the allotment.
     pub owed: u32,
+    /// Held by nobody who lives: a tool ended without giving it back. The server doesn't look: `status` does.
+    pub lost: u32,
+    /// How often it has reported.
+    pub reports: u64,
+    /// The largest job of its that was seen, in bytes; 0: none was.
+    pub job_bytes: u64,
+    /// Whose descendants are its tree; nothing where the asker may not know.
+    pub roots: Vec<i32>,
     /// It could use more than it has.
     pub wants: bool,
     /// Job control has stopped it.

@@ -42,6 +42,8 @@ pub enum Request {
     Continued,
     /// Asks for a `Status`.
     Status,
+    /// Has the asker's clients (whoever rules the gate: all) count what they hold, and report it.
+    Count,
     /// Asks why it waits: a `Why`.
     Why,
     /// Changes the running gate.
@@ -122,6 +124,16 @@ pub struct WishesSaid {
     pub hold: Option<String>,
     /// Seconds.
     pub heartbeat_s: Option<f64>,
+    /// `adaptive` or `fixed`.
+    pub law: Option<String>,
+    /// As typed: `2G`, `10%`.
+    pub min_available: Option<String>,
+    /// Jobs may be stopped while everything waits for memory.
+    pub freeze_on_thrash: bool,
+    /// Load average per cpu.
+    pub max_load: Option<f64>,
+    /// As typed: `auto`, `host`, `cgroup`, `cgroup:PATH`.
+    pub scope: Option<String>,
 }
 
 /// What is out already when a client meets a new server.
@@ -205,6 +217,8 @@ pub enum Reply {
         #[serde(default)]
         pressed: bool,
     },
+    /// What is held is to be counted, and reported.
+    Count,
     /// Why it waits.
     Why {
         /// A sentence.

@@ -89,6 +89,9 @@ impl Attached {
             }
             if let Some(front) = &mut self.front {
                 front.pass(now)?;
+                if self.source.wants_count(now) {
+                    front.look()?;
+                }
             }
             self.settle(now);
             if self.source.deadline().is_some_and(|when| when <= now) {

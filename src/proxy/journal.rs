@@ -3,14 +3,12 @@
 //! Doesn't know where tokens come from, nor how a file is written.
 
 use super::link::Link;
-use crate::policy::pressure::Totals;
 use crate::policy::regulator::Regulator;
 use crate::policy::time::Moment;
 use crate::proto::journal::{Gone, Record};
 use crate::proto::recorder::{Seen, Who};
 use crate::proto::view::SettingView;
 use crate::server::journal::{Keeper, about};
-use crate::sys::proc::PressureFiles;
 use crate::sys::say::say;
 use crate::sys::scribe::Scribe;
 use std::collections::BTreeMap;
@@ -23,8 +21,6 @@ pub struct Journal {
     /// What a gate of one's own is set to, by whom, and who its client is.
     from: BTreeMap<String, SettingView>,
     who: Who,
-    /// What is written of the pressure beside what is watched by a gate of one's own.
-    besides: PressureFiles,
     /// The gate is one's own.
     is_own: bool,
 }
@@ -36,12 +32,10 @@ impl Journal {
         file: PathBuf,
         from: BTreeMap<String, SettingView>,
         who: Who,
-        proc_root: &Path,
         now: Moment,
     ) -> Journal {
         let keeper = Keeper::new(scribe, file, about(now, Path::new("")), None);
-        let besides = PressureFiles::open_any(proc_root);
-        Journal { keeper, from, who, besides, is_own: false }
+        Journal { keeper, from, who, is_own: false }
     }
 
     /// The command runs: from here on it is written.
@@ -61,11 +55,6 @@ impl Journal {
     /// When it is to be shown one's own gate although nothing has happened.
     pub fn deadline(&self) -> Option<Moment> {
         self.keeper.deadline().filter(|_| self.is_own)
-    }
-
-    /// With what isn't watched.
-    pub fn complete(&self, totals: Totals) -> Totals {
-        self.besides.complete(totals)
     }
 
     /// Something may have happened in one's own gate.

@@ -3,6 +3,7 @@
 //! Doesn't know endpoints. When the server is gone the link says so; what was had from it stays in force until somebody
 //! else has been asked.
 
+use super::tale::Tale;
 use crate::policy::account::ClientId;
 use crate::policy::appetite::{Appetite as Tracker, Word};
 use crate::policy::time::Moment;
@@ -31,9 +32,6 @@ const TRIES: u32 = 5;
 
 /// A status of as many clients as a gate may have is shorter than this.
 const MOST_SAID: usize = 32 * 1024 * 1024;
-
-/// So much of a journal that nobody has looked at is kept.
-const MOST_RECORDS: usize = 4096;
 
 /// A server that hasn't read so much of ours is none.
 const MOST_UNREAD: usize = 64 * 1024;
@@ -76,13 +74,12 @@ pub struct Link {
     tracker: Tracker,
     /// A question for the status isn't answered.
     asks: bool,
+    /// What is held is to be counted, and told.
+    wants_count: bool,
     /// The answer to it.
     view: Option<Box<View>>,
-    /// The gate's journal was asked for, and what it has told; what had no place here.
-    asks_journal: bool,
-    records: Vec<Record>,
-    missing: u64,
-    tells_journals: bool,
+    /// The gate's journal.
+    tale: Tale,
 }
 
 impl Link {
@@ -124,11 +121,9 @@ impl Link {
             reported: None,
             tracker: Tracker::new(patience, Moment::default()),
             asks: false,
+            wants_count: false,
             view: None,
-            asks_journal: false,
-            records: Vec::new(),
-            missing: 0,
-            tells_journals: false,
+            tale: Tale::default(),
         }
     }
 
@@ -155,7 +150,7 @@ impl Link {
                 Err(self.absent(&format!("it speaks protocol {:?}", welcome.protocol)))
             }
             Reply::Welcome(welcome) => {
-                self.tells_journals = wire::tells_journals(&welcome.protocol);
+                self.tale.can_be_had = wire::tells_journals(&welcome.protocol);
                 (self.id, self.notices, self.jobs) = (welcome.id, welcome.notices, welcome.jobs);
                 Ok(())
             }
@@ -295,11 +290,9 @@ impl Link {
             Reply::Status(view) => (self.asks, self.view) = (false, Some(view)),
             Reply::Set { set } => self.remember(set),
             Reply::Granted(granted) => self.granted = Some(granted),
-            Reply::Journal { records } if self.records.len() + records.len() > MOST_RECORDS => {
-                self.missing += records.len() as u64;
-            }
-            Reply::Journal { records } => self.records.extend(records),
-            Reply::Refused { why, .. } if self.asks_journal => say(&format!("there is no journal: {why}")),
+            Reply::Journal { records } => self.tale.add(records),
+            Reply::Refused { why, .. } if self.tale.is_wanted => say(&format!("there is no journal: {why}")),
+            Reply::Count => self.wants_count = true,
             Reply::Welcome(_) | Reply::Refused { .. } | Reply::Why { .. } => {}
         }
     }
@@ -317,18 +310,18 @@ impl Link {
 
     /// Whether the gate can tell its journal.
     pub fn tells_journals(&self) -> bool {
-        self.tells_journals
+        self.tale.can_be_had
     }
 
     /// Asks for the gate's journal from here on.
     pub fn ask_journal(&mut self) -> io::Result<()> {
-        self.asks_journal = true;
+        self.tale.is_wanted = true;
         self.say(&Request::Journal)
     }
 
     /// What the gate has told of it since it was last looked at, and how many records had no place here.
     pub fn records(&mut self) -> (Vec<Record>, u64) {
-        (std::mem::take(&mut self.records), std::mem::take(&mut self.missing))
+        self.tale.take()
     }
 
     /// Tells the server which process the command is.
@@ -356,7 +349,17 @@ impl Link {
         self.tracker.deserted(now, deserted);
     }
 
-    /// Tells the server how the endpoint stands, where that is news to it: the allotment in force, every return of what is
+    /// Whether the server wants to know what is held at this moment.
+    pub fn wants_count(&self) -> bool {
+        self.wants_count
+    }
+
+    /// Has the server's clients count: what they report then is in the status a moment later.
+    pub fn have_counted(&mut self) -> io::Result<()> {
+        self.say(&Request::Count)
+    }
+
+    /// Tells the server how the endpoint stands, where that is news to it, or it asked: the allotment in force, every return of what is
     /// owed, that all is taken where it is thought to hold less, and appetite. Takings and returns within the allotment stay
     /// here.
     pub fn report(&mut self, now: Moment, in_force: u32, held: u32) -> io::Result<()> {
@@ -371,10 +374,10 @@ impl Link {
                 serial != self.in_force || (held != before && (held >= in_force || before > in_force))
             }
         };
-        if !news && appetite.is_none() {
+        if !news && appetite.is_none() && !std::mem::take(&mut self.wants_count) {
             return Ok(());
         }
-        self.reported = Some((self.in_force, held));
+        (self.reported, self.wants_count) = (Some((self.in_force, held)), false);
         self.say(&Request::Report(Report { serial: self.in_force, held, appetite }))
     }
 
@@ -412,7 +415,7 @@ impl Link {
         if self.asks {
             link.ask().map_err(absent)?;
         }
-        if self.asks_journal {
+        if self.tale.is_wanted {
             link.ask_journal().map_err(absent)?;
         }
         Ok(link)
@@ -426,7 +429,7 @@ impl Link {
     /// Connects anew before anything was had.
     pub fn start_over(&self) -> Result<Link, NoLink> {
         let mut link = Link::open(&self.place, self.hello.clone(), self.tracker.patience())?;
-        if self.asks_journal {
+        if self.tale.is_wanted {
             link.ask_journal().map_err(|error| self.absent(&error.to_string()))?;
         }
         Ok(link)

@@ -14,6 +14,7 @@ pub mod payment;
 mod pipe_front;
 pub mod signals;
 pub mod source;
+mod tale;
 pub mod upstream;
 
 use crate::policy::diskmon::State;
@@ -131,8 +132,8 @@ impl Proxy {
             }
             if let Some(front) = &mut self.front {
                 front.pass(now)?;
-                if self.source.is_due_above(now) {
-                    // What seems to stand there is about to go back above: it may have been taken since the last count.
+                if self.source.wants_count(now) {
+                    // What seems to stand there is about to go back above, say: it may have been taken since the last count.
                     front.look()?;
                 }
             }

@@ -1,13 +1,12 @@
-//! A gate of one's own: how it is opened, and how its pressure is read.
+//! A gate of one's own: how it is opened, and how the machine is looked at for it.
 //!
 //! Doesn't know what is done with what it gives.
 
-use super::journal::Journal;
 use crate::policy::account::{Claim, ClientId, Lease, Terms};
-use crate::policy::pressure::{PerResource, Totals};
-use crate::policy::regulator::{Input, Regulator, Settings};
+use crate::policy::regulator::{Input, Regulator, Settings, Wants};
 use crate::policy::time::Moment;
-use crate::sys::proc::PressureFiles;
+use crate::proto::values::Scope;
+use crate::sys::machine::Machine;
 use crate::sys::say::say;
 use crate::sys::users::own_uid;
 use std::path::PathBuf;
@@ -20,7 +19,9 @@ pub const ME: ClientId = 1;
 pub struct OwnGate {
     /// Its settings.
     pub settings: Settings,
-    /// Where pressure is read.
+    /// Whose cpus and pressure count.
+    pub scope: Scope,
+    /// Where the machine is looked at.
     pub proc_root: PathBuf,
     /// The tree pays no lease: an interactive shell.
     pub pays_nothing: bool,
@@ -28,10 +29,8 @@ pub struct OwnGate {
 
 impl OwnGate {
     /// With its client, which has that much already.
-    pub fn open(&self, claim: Option<Claim>, now: Moment) -> (Regulator, Option<PressureFiles>) {
+    pub fn open(&self, claim: Option<Claim>, now: Moment) -> Regulator {
         let settings = self.settings;
-        let watched = PerResource::from_fn(|resource| settings.thresholds.get(resource).is_some());
-        let pressure = PressureFiles::open(&self.proc_root, watched).ok();
         let mut regulator = Regulator::new(settings, now);
         let terms = Terms {
             lease: if self.pays_nothing { Lease::Nothing } else { Lease::Counted },
@@ -44,29 +43,24 @@ impl OwnGate {
             uid: own_uid(),
         };
         regulator.handle(now, Input::Join(ME, terms, claim));
-        (regulator, pressure)
+        regulator
+    }
+
+    /// The machine, as far as it must be looked at. `recorded`: what is seen is written down.
+    pub fn machine(&self, recorded: bool) -> Option<Box<Machine>> {
+        let wants = Wants { recorded, ..self.settings.wants() };
+        Machine::open_what_there_is(&self.proc_root, &self.scope, wants).0.map(Box::new)
     }
 }
 
-/// Reads the pressure: what is watched must be read, what is only written down is read where it can be.
-pub fn sample(
-    regulator: &mut Regulator,
-    pressure: Option<&PressureFiles>,
-    journal: Option<&Journal>,
-    now: Moment,
-) {
-    let complete = |totals| journal.map_or(totals, |journal| journal.complete(totals));
-    let input = if regulator.gate().is_watching() {
-        match pressure.map(PressureFiles::sample) {
-            Some(Ok(totals)) => Input::Sample(complete(totals)),
-            Some(Err(error)) => {
-                say(&format!("pressure can't be read any more ({error}); the build goes on ungated"));
-                Input::Blind
-            }
-            None => Input::Blind,
-        }
-    } else {
-        Input::Sample(complete(Totals::default()))
-    };
-    regulator.handle(now, input);
+/// Looks at the machine.
+pub fn sample(regulator: &mut Regulator, machine: Option<&mut Machine>, now: Moment) {
+    let Some(machine) = machine else { return regulator.handle(now, Input::Blind) };
+    let (reading, why) = machine.look();
+    if let Some(why) = why {
+        say(&format!("pressure can't be read any more ({why}); the build goes on ungated"));
+        regulator.note(now, Input::Blind);
+    }
+    regulator.handle(now, Input::Sample(reading));
+    machine.note(regulator.law().distrusts_pressure()).into_iter().for_each(say);
 }

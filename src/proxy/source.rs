@@ -19,7 +19,7 @@ use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::proto::view::View;
 use crate::proto::wire::Granted;
-use crate::sys::proc::PressureFiles;
+use crate::sys::machine::Machine;
 use crate::sys::say::say;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -54,7 +54,7 @@ pub struct Source {
 enum Gate {
     Own {
         regulator: Box<Regulator>,
-        pressure: Option<PressureFiles>,
+        machine: Option<Box<Machine>>,
         allotment: u32,
         /// The number of the last allotment, and of the one in force.
         serial: u64,
@@ -72,7 +72,7 @@ enum Gate {
 impl Source {
     /// From a gate of one's own.
     pub fn own(spare: OwnGate, now: Moment) -> Source {
-        let mut source = Source::from(own_gate(&spare, None, now), spare);
+        let mut source = Source::from(own_gate(&spare, None, now, false), spare);
         source.drain(now);
         source
     }
@@ -127,8 +127,9 @@ impl Source {
     }
 
     fn record_own(&mut self, now: Moment) {
-        if let (Gate::Own { regulator, .. }, Some(journal)) = (&mut self.gate, &mut self.journal) {
+        if let (Gate::Own { regulator, machine, .. }, Some(journal)) = (&mut self.gate, &mut self.journal) {
             regulator.record(now, true);
+            *machine = self.spare.machine(true);
             journal.own(now);
         }
     }
@@ -365,9 +366,11 @@ impl Source {
         [gate, lost, above, payment, disks, journal].into_iter().flatten().min()
     }
 
-    /// What the jobserver above gave is looked at anew: by then what is held is to be known.
-    pub fn is_due_above(&self, now: Moment) -> bool {
-        self.upstream.as_ref().and_then(Upstream::deadline).is_some_and(|when| when <= now)
+    /// Whether what is held is to be known now: the gate asks, or what the jobserver above gave is looked at anew.
+    pub fn wants_count(&self, now: Moment) -> bool {
+        let is_due_above =
+            self.upstream.as_ref().and_then(Upstream::deadline).is_some_and(|when| when <= now);
+        is_due_above || matches!(&self.gate, Gate::Shared(link) if link.wants_count())
     }
 
     /// Asks how things stand: `answer` has it, at once or later.
@@ -422,8 +425,12 @@ impl Source {
                 let Granted { tokens, borrowed } = lost.link().granted();
                 let lease = tokens - u32::from(borrowed).min(tokens);
                 let (allotment, held, stopped) = (self.in_force, self.held, self.stopped);
-                self.gate =
-                    own_gate(&self.spare, Some(Claim { lease, borrowed, allotment, held, stopped }), now);
+                self.gate = own_gate(
+                    &self.spare,
+                    Some(Claim { lease, borrowed, allotment, held, stopped }),
+                    now,
+                    false,
+                );
                 self.record_own(now);
                 self.drain(now);
             }
@@ -431,7 +438,7 @@ impl Source {
     }
 
     fn drain(&mut self, now: Moment) {
-        let Source { gate: Gate::Own { regulator, pressure, allotment, serial, .. }, journal, .. } = self
+        let Source { gate: Gate::Own { regulator, machine, allotment, serial, .. }, journal, .. } = self
         else {
             return;
         };
@@ -442,7 +449,7 @@ impl Source {
                 }
                 Action::Tell(Change::Grant { .. }) => {}
                 Action::Sample => {
-                    own::sample(regulator, pressure.as_ref(), journal.as_ref(), now);
+                    own::sample(regulator, machine.as_deref_mut(), now);
                     if let Some(journal) = journal {
                         journal.observe(now, regulator); // what was judged, before anything else changes
                     }
@@ -455,8 +462,14 @@ impl Source {
     }
 }
 
-fn own_gate(spare: &OwnGate, claim: Option<Claim>, now: Moment) -> Gate {
-    let (regulator, pressure) = spare.open(claim, now);
+fn own_gate(spare: &OwnGate, claim: Option<Claim>, now: Moment, recorded: bool) -> Gate {
     let allotment = claim.map_or(0, |claim| claim.allotment);
-    Gate::Own { regulator: Box::new(regulator), pressure, allotment, serial: 0, obeyed: 0, reported: None }
+    Gate::Own {
+        regulator: Box::new(spare.open(claim, now)),
+        machine: spare.machine(recorded),
+        allotment,
+        serial: 0,
+        obeyed: 0,
+        reported: None,
+    }
 }

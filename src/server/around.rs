@@ -33,6 +33,13 @@ fn speaks_of_our_pids(hello: &Hello, peer: Peer) -> bool {
     peer.pid > 0 && hello.pid == peer.pid
 }
 
+impl Anchor {
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+}
+
 impl Server {
     /// Whose descendants are the client's tree: the process that has connected, and the one that it is bound to, each if
     /// it is the user's own. One that has ended since is none: its number may be another's by now.

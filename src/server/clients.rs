@@ -6,12 +6,13 @@ use super::conn::{Conn, State};
 use super::settings::{self, Layer};
 use super::{Kind, Server};
 use crate::policy::account::{Claim, ClientId, Lease, Terms};
-use crate::policy::pressure::{PerResource, Resource};
-use crate::policy::regulator::Input;
+use crate::policy::pressure::Resource;
+use crate::policy::regulator::{Input, Wants};
 use crate::policy::time::Moment;
-use crate::proto::values::MOST_JOBS;
+use crate::proto::values::{self, MOST_JOBS, reserve_text};
 use crate::proto::wire::{EXEC, HELD, Hello, LeaseAsked, PROTOCOL, Reply, Welcome, WishesSaid, is_spoken};
-use crate::sys::proc::{PressureFiles, usable_cpus};
+use crate::sys::machine::Machine;
+use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::socket::Peer;
 use mio::Token;
@@ -64,6 +65,7 @@ impl Server {
         if !hello.asks_only {
             self.clients.insert(id, token);
             self.early.extend(is_early.then_some(id));
+            self.expect_sizes(now);
             self.join(id, terms, hello.claim.map(Claim::from), now);
             self.tell_what_was_set(token);
         }
@@ -175,25 +177,23 @@ impl Server {
             (self.cpus, self.cpus_seen) = (usable_cpus(), now);
         }
         let cpus = self.cpus;
+        let set = settings::of_set(&self.set);
         let base = match &self.kind {
             Kind::Service { base, .. } => base.layer.clone(),
-            Kind::OnDemand { .. } => self.wishes_of_clients(cpus),
+            Kind::OnDemand { .. } => self.wishes_of_clients(cpus, &set),
         };
-        let set = settings::of_set(&self.set);
         let (mut settings, all, max_wait) = settings::resolve(cpus, &[&base, &set]);
         (self.all, self.max_wait) = (all, max_wait);
-        let watched = PerResource::from_fn(|resource| settings.thresholds.get(resource).is_some());
-        if watched != self.watched {
-            self.watched = watched;
-            self.pressure = None;
-            if watched != PerResource::default() {
-                match PressureFiles::open(&self.proc_root, watched) {
-                    Ok(files) => self.pressure = Some(files),
-                    Err(error) => say(&format!("no pressure to be had ({error}); the gate stays open")),
-                }
+        let wants = Wants { recorded: self.journals.is_any(), ..settings.wants() };
+        let looks_at = (wants, settings::scope_of(&self.all));
+        if looks_at != self.looks_at {
+            let (machine, why) = Machine::open_what_there_is(&self.proc_root, &looks_at.1, looks_at.0);
+            if let Some(why) = &why {
+                say(&format!("no pressure to be had ({why}); the gate stays open"));
             }
+            (self.machine, self.sees_all, self.looks_at) = (machine, why.is_none(), looks_at);
         }
-        if self.pressure.is_none() {
+        if !self.sees_all {
             settings.thresholds = Default::default();
         }
         if let Kind::Service { base, .. } = &self.kind {
@@ -209,7 +209,7 @@ impl Server {
 
     /// Those of all who have a say: an `exec` wants no gate of a certain kind, and who runs inside a job of another
     /// doesn't make that one's gate larger.
-    fn wishes_of_clients(&self, cpus: u32) -> Layer {
+    fn wishes_of_clients(&self, cpus: u32, set: &Layer) -> Layer {
         let clients = self.conns.values().filter_map(|conn| Some((conn.id()?, conn)));
         let mut clients: Vec<(ClientId, &Conn)> =
             clients.filter(|&(_, conn)| conn.hello.style != EXEC && !conn.is_guest).collect();
@@ -217,23 +217,39 @@ impl Server {
         let named = clients
             .iter()
             .map(|(_, conn)| (format!("{} (pid {})", conn.hello.label, self.pid_of(conn)), &*conn.hello));
-        settings::of_clients(cpus, named)
+        settings::of_clients(cpus, settings::law_of(set), named)
     }
 }
 
 /// What is kept of a hello: what is made use of later, each part bounded.
 fn kept(hello: &Hello) -> Hello {
-    let WishesSaid { jobs, max, hold, heartbeat_s } = &hello.wishes;
+    let WishesSaid { jobs, max, hold, heartbeat_s, law, min_available, max_load, scope, freeze_on_thrash } =
+        &hello.wishes;
     let known = |word: &String| Resource::ALL.iter().any(|resource| resource.name() == word);
     let max = max.iter().filter(|(word, _)| known(word)).map(|(word, &max)| (word.clone(), max)).collect();
-    let hold = hold.clone().filter(|hold| ["all", "starts"].contains(&hold.as_str()));
+    let one_of =
+        |word: &Option<String>, all: [&str; 2]| word.clone().filter(|word| all.contains(&word.as_str()));
+    let min_available =
+        min_available.as_ref().and_then(|text| values::reserve("", text).ok()).map(reserve_text);
+    let scope = scope.clone().filter(|scope| settings::check("scope", scope).is_ok());
+    let wishes = WishesSaid {
+        jobs: *jobs,
+        max,
+        hold: one_of(hold, ["all", "starts"]),
+        heartbeat_s: *heartbeat_s,
+        law: one_of(law, ["adaptive", "fixed"]),
+        min_available,
+        max_load: *max_load,
+        freeze_on_thrash: *freeze_on_thrash,
+        scope,
+    };
     Hello {
         pid: hello.pid,
         lender: hello.lender,
         inside: hello.inside,
         label: clean(&hello.label),
         style: clean(&hello.style).chars().take(LONGEST_STYLE).collect(),
-        wishes: WishesSaid { jobs: *jobs, max, hold, heartbeat_s: *heartbeat_s },
+        wishes,
         follows: hello.follows,
         ..Hello::default()
     }

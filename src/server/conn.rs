@@ -55,6 +55,10 @@ pub struct Conn {
     pub hello: Box<Hello>,
     /// Whose descendants are its tree.
     pub anchors: Vec<Anchor>,
+    /// How often it has reported.
+    pub reports: u64,
+    /// The largest job seen in its tree, in bytes.
+    pub job_bytes: u64,
     /// The process of its command.
     pub command: Option<i32>,
     /// It runs in a job that is paid for: it has no say in the settings.
@@ -87,6 +91,8 @@ impl Conn {
             state: State::Fresh,
             hello: Box::default(),
             anchors: Vec::new(),
+            reports: 0,
+            job_bytes: 0,
             command: None,
             is_guest: false,
             refusal: None,

@@ -7,14 +7,13 @@ use super::Server;
 use super::conn::Conn;
 use super::trust::Rulers;
 use crate::policy::account::ClientId;
-use crate::policy::pressure::Totals;
 use crate::policy::time::Moment;
 use crate::proto::gap::{Gap, Weight};
 use crate::proto::journal::{End, Record, text};
 use crate::proto::recorder::{About, Recorder, Seen, Who, us};
 use crate::proto::wire::{self, Reply};
 use crate::sys::clock::wall_us;
-use crate::sys::proc::{PressureFiles, kernel};
+use crate::sys::proc::kernel;
 use crate::sys::say::say;
 use crate::sys::scribe::Scribe;
 use mio::Token;
@@ -161,23 +160,16 @@ struct Listener {
 pub(super) struct Journals {
     own: Option<Keeper>,
     listeners: BTreeMap<Token, Listener>,
-    /// What is written of the pressure beside what is watched.
-    besides: Option<PressureFiles>,
 }
 
 impl Journals {
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         self.own.is_some() || !self.listeners.is_empty()
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
         let told = self.listeners.values().filter_map(|listener| listener.recorder.deadline());
         told.chain(self.own.as_ref().and_then(Keeper::deadline)).min()
-    }
-
-    /// With what isn't watched.
-    pub(super) fn complete(&self, totals: Totals) -> Totals {
-        self.besides.as_ref().map_or(totals, |files| files.complete(totals))
     }
 }
 
@@ -220,9 +212,7 @@ impl Server {
     fn journals_changed(&mut self, now: Moment) {
         let is_any = self.journals.is_any();
         self.regulator.record(now, is_any);
-        if is_any != self.journals.besides.is_some() {
-            self.journals.besides = is_any.then(|| PressureFiles::open_any(&self.proc_root));
-        }
+        self.apply_settings(now);
     }
 
     /// Something may have happened.

@@ -7,11 +7,13 @@ mod around;
 mod clients;
 mod conn;
 mod entrance;
+mod freezer;
 pub mod journal;
 mod life;
 mod name;
 mod requests;
 pub mod settings;
+mod sizes;
 mod trust;
 mod turns;
 pub mod wait;
@@ -19,14 +21,15 @@ pub mod wait;
 use self::wait::wait;
 use crate::policy::account::ClientId;
 use crate::policy::ledger::Change;
-use crate::policy::pressure::{PerResource, Totals};
-use crate::policy::regulator::{Action, Input, Regulator};
+use crate::policy::regulator::{Action, Input, Regulator, Wants};
 use crate::policy::time::Moment;
+use crate::proto::values::Scope;
 use crate::proto::wire::{Granted, Reply};
 use crate::sys::clock::Clock;
 use crate::sys::limits;
+use crate::sys::machine::Machine;
 use crate::sys::notify::ServerSignals;
-use crate::sys::proc::{PressureFiles, usable_cpus};
+use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::service::Systemd;
 use crate::sys::socket;
@@ -131,8 +134,10 @@ pub struct Server {
     regulator: Regulator,
     /// Something was noted that nothing has followed from.
     noted: bool,
-    pressure: Option<PressureFiles>,
-    watched: PerResource<bool>,
+    machine: Option<Machine>,
+    /// What that was opened for, and whether all of it was there.
+    looks_at: (Wants, Scope),
+    sees_all: bool,
     journals: Journals,
     /// What was `set`.
     set: BTreeMap<String, String>,
@@ -147,6 +152,8 @@ pub struct Server {
     has_left: bool,
     /// Who came while the gate recovered, and before the client in whose job it is, if there is one.
     early: Vec<ClientId>,
+    sizes: sizes::Memory,
+    frozen: freezer::Frozen,
     /// Since when nobody is connected.
     empty: Option<Moment>,
     /// When the watchdog is to be told again.
@@ -201,8 +208,9 @@ impl Server {
             next_id: 1,
             regulator,
             noted: false,
-            pressure: None,
-            watched: PerResource::default(),
+            machine: None,
+            looks_at: Default::default(),
+            sees_all: true,
             journals: Journals::default(),
             set: BTreeMap::new(),
             all,
@@ -212,6 +220,8 @@ impl Server {
             loans_seen: now,
             has_left: false,
             early: Vec::new(),
+            sizes: sizes::Memory::default(),
+            frozen: freezer::Frozen::default(),
             empty: Some(now),
             alive: watchdog.map(|interval| (interval, now + interval)),
         };
@@ -286,6 +296,7 @@ impl Server {
             over,
             alive,
             self.loans_due(),
+            self.sizes_due(),
             self.entrance.due(),
             self.name_due,
         ]
@@ -297,6 +308,7 @@ impl Server {
     /// Time has passed.
     fn pass(&mut self, now: Moment) {
         self.end_loans(now);
+        self.look_at_sizes(now);
         // Whose turn hasn't come may well have said it.
         let is_late = |(token, conn): &(&Token, &Conn)| {
             conn.due().is_some_and(|due| due <= now) && !self.turns.has(**token)
@@ -354,15 +366,15 @@ impl Server {
     }
 
     fn sample(&mut self, now: Moment) {
-        // Nothing is watched where it is only written down.
-        let watched = self.pressure.as_ref().filter(|_| self.regulator.gate().is_watching());
-        match watched.map_or(Ok(Totals::default()), PressureFiles::sample) {
-            Ok(totals) => self.regulator.handle(now, Input::Sample(self.journals.complete(totals))),
-            Err(error) => {
-                say(&format!("pressure can't be read any more ({error}); the gate stays open"));
-                self.regulator.handle(now, Input::Blind);
-            }
+        let Some(machine) = &mut self.machine else { return self.regulator.handle(now, Input::Blind) };
+        let (reading, why) = machine.look();
+        if let Some(why) = why {
+            say(&format!("pressure can't be read any more ({why}); the gate stays open"));
+            self.regulator.note(now, Input::Blind);
         }
+        self.regulator.handle(now, Input::Sample(reading));
+        machine.note(self.regulator.law().distrusts_pressure()).into_iter().for_each(say);
+        self.freeze();
         // What was judged, before anything else changes.
         self.record(now);
     }

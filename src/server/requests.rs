@@ -3,6 +3,7 @@
 //! Doesn't know who may come or what he asks for. However much one says, and however little it reads: its turn is short, and
 //! nothing more is heard from it before it has read what it was told.
 
+use super::around::Anchor;
 use super::conn::{Conn, Heard, State};
 use super::journal::anothers;
 use super::{Kind, Server};
@@ -10,8 +11,9 @@ use crate::policy::account::ClientId;
 use crate::policy::regulator::Input;
 use crate::policy::time::Moment;
 use crate::proto::status;
-use crate::proto::view::View;
+use crate::proto::view::{ClientView, View};
 use crate::proto::wire::{self, Reply, Request};
+use crate::sys::ancestors;
 use mio::{Interest, Token};
 
 /// So many bytes of answers may be unread at a stranger's connections, all together, before one more is begun there.
@@ -76,6 +78,7 @@ impl Server {
                 let view = Box::new(self.view_for(token, now));
                 self.answer(token, &wire::line(&Reply::Status(view)));
             }
+            (_, Request::Count) => self.have_counted(token),
             (_, Request::Set(set)) => self.take_set(token, set, now),
             (_, Request::Journal) => self.tell_journal(token, now),
             (State::Client(id), Request::Why) => {
@@ -84,6 +87,9 @@ impl Server {
                 self.send(token, &Reply::Why { why });
             }
             (State::Client(id), Request::Report(report)) => {
+                if let Some(conn) = self.conns.get_mut(&token) {
+                    conn.reports += 1;
+                }
                 self.note(now, Input::Report(id, report.into()));
                 return false;
             }
@@ -108,6 +114,15 @@ impl Server {
             (State::Asker, _) => return false,
         }
         true
+    }
+
+    /// Has those clients count whom the asker may know.
+    fn have_counted(&mut self, token: Token) {
+        let Some(uid) = self.conns.get(&token).map(|conn| conn.peer.uid) else { return };
+        let is_open = self.rulers.rules(uid);
+        let may_know = |(_, conn): &(&Token, &Conn)| conn.id().is_some() && (is_open || conn.peer.uid == uid);
+        let clients: Vec<Token> = self.conns.iter().filter(may_know).map(|(&at, _)| at).collect();
+        clients.into_iter().for_each(|at| self.send(at, &Reply::Count));
     }
 
     /// Tells a client.
@@ -185,12 +200,14 @@ impl Server {
             if let Some(id) = conn.id() {
                 self.clients.remove(&id);
                 self.note(now, Input::Leave(id));
+                self.remember_size(conn.peer.uid, &conn.hello.label, conn.job_bytes);
                 left = true;
             }
         }
         if left {
             // What ran below it may be left without a job that pays.
             self.has_left = true;
+            self.expect_sizes(now);
             self.apply_settings(now);
         }
         if self.conns.is_empty() && !lost.is_empty() {
@@ -203,6 +220,7 @@ impl Server {
     fn view_for(&self, token: Token, now: Moment) -> View {
         let mut view = status::view(&self.regulator, now);
         view.pid = std::process::id();
+        view.pid_namespace = ancestors::pid_namespace();
         view.socket = self.socket.display().to_string();
         view.settings = self.all.clone();
         let uid = self.conns.get(&token).map(|conn| conn.peer.uid);
@@ -211,8 +229,21 @@ impl Server {
             let is_shown = is_open || Some(client.uid) == uid;
             let who = if is_shown { self.who(client.id) } else { anothers() };
             (client.pid, client.label, client.style) = (who.pid, who.label, who.style);
+            if is_shown {
+                self.describe(client);
+            }
         }
         view
+    }
+
+    /// What those may know who may know who it is.
+    fn describe(&self, client: &mut ClientView) {
+        let conn = self.clients.get(&client.id).and_then(|token| self.conns.get(token));
+        if let Some(conn) = conn {
+            client.reports = conn.reports;
+            client.job_bytes = conn.job_bytes;
+            client.roots = conn.anchors.iter().map(Anchor::pid).collect();
+        }
     }
 
     /// As the kernel says; where it doesn't, a client of one's own is believed.

@@ -5,7 +5,7 @@
 
 use super::{Kind, Server};
 use crate::policy::account::{Claim, WAIT_HELD};
-use crate::proto::values::MOST_JOBS;
+use crate::proto::values::{MOST_JOBS, law_name};
 use crate::proto::wire::{Hello, WishesSaid};
 use crate::sys::socket::{self, Peer};
 use crate::sys::users;
@@ -107,10 +107,25 @@ impl Server {
         let Kind::Service { .. } = self.kind else { return Vec::new() };
         let mut notices = Vec::new();
         let at = self.socket.display();
-        let WishesSaid { max, hold, heartbeat_s, .. } = &hello.wishes;
-        if !max.is_empty() || hold.is_some() || heartbeat_s.is_some() {
+        let WishesSaid {
+            jobs: _,
+            max,
+            hold,
+            heartbeat_s,
+            law,
+            min_available,
+            max_load,
+            scope,
+            freeze_on_thrash,
+        } = &hello.wishes;
+        let other_law = law.clone().filter(|law| law != law_name(self.regulator.settings().law.kind));
+        let texts = [hold, &other_law, min_available, scope];
+        let numbers = [heartbeat_s, max_load];
+        let says_one =
+            texts.iter().any(|text| text.is_some()) || numbers.iter().any(|number| number.is_some());
+        if !max.is_empty() || says_one || *freeze_on_thrash {
             notices.push(format!(
-                "thresholds, --hold and --heartbeat are passed over: the gate at {at} has its own (jobgate status)"
+                "thresholds, --hold, --heartbeat and --law are passed over: the gate at {at} has its own (jobgate status)"
             ));
         }
         let weight = self.weight(hello, uid);

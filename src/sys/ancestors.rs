@@ -7,6 +7,8 @@ use super::again::{again, fill};
 use crate::proto::ancestry::{Ancestor, Stat};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{SysconfVar, sysconf};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -119,6 +121,45 @@ pub fn children(root: &Path, pid: i32) -> Vec<i32> {
     pids.filter(|&child| stat(root, child).is_some_and(is_child)).collect()
 }
 
+/// What lives below each of these groups of processes, themselves not counted, nor what is below another of them that is
+/// nearer. `None`: one of the group isn't seen here. Reads the line of every process.
+pub fn below(root: &Path, groups: &[&[i32]]) -> Vec<Option<Vec<Stat>>> {
+    below_where(root, groups, |stat| !matches!(stat.state, b'Z' | b'X' | b'x'))
+}
+
+/// The same with those that have ended and whose parent hasn't taken their status yet.
+pub fn below_with_ended(root: &Path, groups: &[&[i32]]) -> Vec<Option<Vec<Stat>>> {
+    below_where(root, groups, |stat| !matches!(stat.state, b'X' | b'x'))
+}
+
+fn below_where(root: &Path, groups: &[&[i32]], counts: impl Fn(&Stat) -> bool) -> Vec<Option<Vec<Stat>>> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: HashMap<i32, Stat> = pids.filter_map(|pid| Some((pid, stat(root, pid)?))).collect();
+    let group_of = |pid: i32| groups.iter().position(|group| group.contains(&pid));
+    let is_seen = |group: &&[i32]| group.iter().all(|pid| all.contains_key(pid));
+    let mut trees: Vec<Option<Vec<Stat>>> =
+        groups.iter().map(|group| is_seen(group).then(Vec::new)).collect();
+    for process in all.values().filter(|stat| counts(stat)) {
+        let mut parent = process.parent;
+        for _ in 0..MOST_STEPS {
+            if let Some(at) = group_of(parent) {
+                trees[at].as_mut().into_iter().for_each(|tree| tree.push(process.clone()));
+                break;
+            }
+            let Some(stat) = all.get(&parent) else { break };
+            parent = stat.parent;
+        }
+    }
+    trees
+}
+
+/// The memory of a process that is in RAM, in bytes.
+pub fn bytes(stat: &Stat) -> u64 {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| size.try_into().ok());
+    stat.resident.saturating_mul(page.unwrap_or(4096))
+}
+
 fn stat(root: &Path, pid: i32) -> Option<Stat> {
     read_stat(File::open(root.join(pid.to_string()).join("stat")).ok()?)
 }
@@ -170,6 +211,41 @@ mod tests {
             found
         };
         assert_eq!((sorted(1), sorted(2), sorted(5)), (vec![2, 4], vec![5], vec![]));
+    }
+
+    #[test]
+    fn what_lives_below_counts_for_the_nearest_group() {
+        let root = folder(&[
+            (1, "init", 'S', 0, 1),
+            (2, "jobgate", 'S', 1, 2),
+            (3, "jg-witness", 'S', 2, 2),
+            (4, "make", 'S', 2, 3),
+            (5, "cc", 'R', 4, 4),
+            (6, "cc", 'Z', 4, 4),
+            (7, "jobgate", 'S', 4, 4),
+            (8, "make", 'S', 7, 5),
+            (9, "sh", 'S', 1, 5),
+            (10, "make", 'S', 9, 6),
+        ]);
+        let names = |groups: &[&[i32]]| {
+            let trees = below(root.path(), groups).into_iter();
+            let names = |tree: Vec<Stat>| {
+                let mut names: Vec<_> =
+                    tree.into_iter().map(|stat| String::from_utf8(stat.name).unwrap()).collect();
+                names.sort();
+                names.join(" ")
+            };
+            trees.map(|tree| tree.map(names)).collect::<Vec<_>>()
+        };
+        let nearest = names(&[&[2, 9], &[7], &[8, 99]]);
+        assert_eq!(
+            nearest,
+            [Some("cc jg-witness jobgate make make".to_owned()), Some("make".to_owned()), None]
+        );
+        assert_eq!(names(&[&[2]]), [Some("cc jg-witness jobgate make make".to_owned())]);
+        let counts = |trees: Vec<Option<Vec<Stat>>>| trees[0].as_ref().map(Vec::len);
+        assert_eq!(counts(below(root.path(), &[&[2]])), Some(5));
+        assert_eq!(counts(below_with_ended(root.path(), &[&[2]])), Some(6));
     }
 
     fn pids(root: &Path, pid: i32) -> Vec<i32> {

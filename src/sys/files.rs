@@ -4,8 +4,8 @@
 
 use super::users;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The whole text.
@@ -43,6 +43,22 @@ pub fn read_number(path: &Path) -> Option<u64> {
     String::from_utf8(read_regular(path).ok()?).ok()?.trim().parse().ok()
 }
 
+/// Writes a file that all may read, with the folders on the way to it: whole, or not at all.
+pub fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder)?;
+    let unnamed = folder.join(format!(".new.{}", std::process::id()));
+    let write = || {
+        let mut file = File::create_new(&unnamed)?;
+        file.set_permissions(PermissionsExt::from_mode(0o644))?;
+        file.write_all(bytes)?;
+        std::fs::rename(&unnamed, path)
+    };
+    write().inspect_err(|_| {
+        let _ = std::fs::remove_file(&unnamed);
+    })
+}
+
 /// Whether both are the same file, whatever the links on the way there.
 pub fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).ok();
@@ -52,7 +68,7 @@ pub fn is_same(one: &Path, other: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::fs::chown;
 
     #[test]
     fn a_configuration_of_somebody_elses_is_none() {

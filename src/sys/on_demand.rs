@@ -18,8 +18,11 @@ use std::path::Path;
 /// The descriptor that it finds its socket at.
 const LISTENER: i32 = 3;
 
+/// What says where a user's cache lies (cache.rs).
+const CACHE: [&str; 2] = ["HOME", "XDG_CACHE_HOME"];
+
 /// Starts `jobgate serve` for `listener`: nobody's child, with nothing of ours: no terminal, no descriptor (a caller
-/// that reads our output would wait for its end), no signal state, no environment.
+/// that reads our output would wait for its end), no signal state, no environment but where its user's cache lies.
 pub(super) fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::Result<()> {
     let text = |text: &[u8]| CString::new(text).map_err(io::Error::other);
     let program = text(b"/proc/self/exe")?;
@@ -28,8 +31,11 @@ pub(super) fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::R
     if died {
         words.push(text(b"--recovering")?);
     }
-    let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
-    argv.push(std::ptr::null());
+    let kept = CACHE
+        .iter()
+        .filter_map(|name| Some([name.as_bytes(), b"=", std::env::var_os(name)?.as_bytes()].concat()));
+    let kept: Vec<CString> = kept.map(|line| text(&line)).collect::<io::Result<_>>()?;
+    let (argv, environment) = (pointers(&words), pointers(&kept));
     let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
     let (told, tells) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: this process has one thread; the child makes system calls only and ends by exec or _exit.
@@ -43,7 +49,9 @@ pub(super) fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::R
             let _ = nix::unistd::setsid();
             // SAFETY: as above; its parent ends now, so that it is nobody's child, whoever adopts it.
             match unsafe { fork() } {
-                Ok(ForkResult::Child) => become_server(&program, &argv, &null, listener, &tells),
+                Ok(ForkResult::Child) => {
+                    become_server(&program, &argv, &environment, &null, listener, &tells)
+                }
                 Ok(ForkResult::Parent { .. }) => {}
                 Err(error) => tell(tells.as_raw_fd(), &error.into()),
             }
@@ -51,6 +59,11 @@ pub(super) fn spawn(socket: &Path, listener: &UnixListener, died: bool) -> io::R
             unsafe { libc::_exit(0) }
         }
     }
+}
+
+/// As exec takes them.
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// Waits until the server has its program, which closes the other end, or says why it hasn't.
@@ -81,11 +94,11 @@ fn made(call: impl Fn() -> i32) -> io::Result<i32> {
 fn become_server(
     program: &CStr,
     argv: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
     null: &OwnedFd,
     listener: &UnixListener,
     tells: &OwnedFd,
 ) {
-    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
     let mut line = tells.as_raw_fd();
     // SAFETY: takes numbers.
     let above = |fd: RawFd| made(|| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) });

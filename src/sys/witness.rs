@@ -12,11 +12,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+/// The name of its process.
+pub const WITNESS: &CStr = c"jg-witness";
 
 /// An answer takes two switches between processes; a machine so busy that this passes is told "us alone".
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -82,7 +86,7 @@ impl Drop for Witness {
 fn testify(mut line: UnixStream, parent: u32) -> ! {
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
-    rename();
+    name_it(WITNESS);
     // Nobody must wait for us at the other end of an inherited pipe.
     close_all_but(line.as_raw_fd());
     if std::os::unix::process::parent_id() == parent {
@@ -101,8 +105,8 @@ fn testify(mut line: UnixStream, parent: u32) -> ! {
 
 /// Takes another name, in both places: `killall jobgate` and `pkill -f 'jobgate run'` mean our parent, and would tell us
 /// the same.
-fn rename() {
-    let _ = nix::sys::prctl::set_name(c"jg-witness");
+pub(super) fn name_it(name: &CStr) {
+    let _ = nix::sys::prctl::set_name(name);
     // proc(5), /proc/pid/stat: arg_start and arg_end are fields 48 and 49; the name in field 2 may hold anything.
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
     let Some((_, fields)) = stat.rsplit_once(')') else { return };
@@ -126,7 +130,7 @@ fn consume(signal: i32) -> bool {
     }
 }
 
-fn close_all_but(kept: i32) {
+pub(super) fn close_all_but(kept: i32) {
     let close_range = |first: i32, last: u32| {
         // SAFETY: closes numbers only; this process uses none of them any more. As a raw call, for libc's wrapper isn't
         // everywhere. Before Linux 5.9 it fails, and the descriptors stay open as long as the wrapped command's do.

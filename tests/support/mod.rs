@@ -6,7 +6,9 @@
 
 pub mod build;
 pub mod faults;
+pub mod machine;
 pub mod nest;
+pub mod plant;
 pub mod pool;
 pub mod raw;
 pub mod receiver;
@@ -57,6 +59,8 @@ pub fn clean(mut command: Command) -> Command {
         }
     }
     command.env("JOBGATE_SOCKET", own_socket());
+    // How busy the machine is that runs the tests is no concern of theirs.
+    command.env("JOBGATE_LAW", "fixed");
     // What is remembered of tools, or laid for them, is no concern of the user's.
     let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
     command.env("XDG_CACHE_HOME", own.join("cache")).env("XDG_DATA_HOME", own.join("data"));
@@ -306,7 +310,7 @@ impl FakeProc {
     /// What a counter shows.
     pub fn total(&self, resource: &str) -> u64 {
         let text = std::fs::read(self.root.path().join("pressure").join(resource)).expect("a counter");
-        jobgate::proto::text::some_total(&text).expect("a counter's line")
+        jobgate::proto::kernel::pressure_total(&text, "some").expect("a counter's line")
     }
 
     /// Lets counters grow by so many microseconds per second until the guard is dropped.

@@ -7,10 +7,11 @@ use jobgate::proto::argv::{self, NumberOption, Tool};
 use jobgate::proto::journal::{self, Reader, Record};
 use jobgate::proto::makeflags::{self, Auth, Inherited};
 use jobgate::proto::scene::Scene;
+use jobgate::proto::sizes::Sizes;
 use jobgate::proto::tree::Tree;
 use jobgate::proto::versions::Versions;
 use jobgate::proto::wire::{self, LONGEST_LINE, Lines, Reply, Request};
-use jobgate::proto::{config, diskmon, text, values};
+use jobgate::proto::{config, diskmon, kernel, text, values};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -132,12 +133,26 @@ pub fn argv(data: &[u8]) {
     assert!(!option.fill(3).is_empty());
 }
 
+fn of_the_kernel(data: &[u8]) {
+    let _ = (kernel::pressure_total(data, "some"), kernel::pressure_total(data, "full"));
+    let odd = |cpu| cpu % 2 == 1;
+    let ticks = [kernel::cpu_ticks(data, None), kernel::cpu_ticks(data, Some(&odd))];
+    assert!(ticks.into_iter().flatten().all(|(busy, all)| busy <= all), "{ticks:?}");
+    let _ = (kernel::cpus_listed(data), kernel::number(data, "procs_running"), kernel::memory(data));
+    let loads = [kernel::load(data), kernel::cpu_max(data)];
+    assert!(loads.into_iter().flatten().all(|load| load.is_finite()), "{loads:?}");
+    let _ = (kernel::only_number(data), kernel::cgroup_of(data, ""), kernel::cgroup_of(data, "cpu"));
+    let _ = (kernel::cgroup_mount(data, ""), kernel::cgroup_mount(data, "memory"));
+}
+
 /// Short texts of all kinds: files of the kernel's and of ours, answers of tools, values of options and variables.
 pub fn text(data: &[u8]) {
-    let _ =
-        (Stat::parse(data), text::some_total(data), text::gnu_make_version(data), text::ninja_joins(data));
+    let _ = (Stat::parse(data), text::gnu_make_version(data), text::ninja_joins(data));
+    of_the_kernel(data);
     let versions = Versions::read(data).text();
     assert_eq!(Versions::read(versions.as_bytes()).text(), versions);
+    let sizes = Sizes::read(data);
+    assert_eq!(Sizes::read(sizes.text().as_bytes()), sizes);
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(tree) = Tree::parse(text) {
         assert_eq!(Tree::parse(&tree.text()).map(|tree| tree.text()), Some(tree.text()));

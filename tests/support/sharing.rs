@@ -8,8 +8,10 @@ pub mod tree;
 use jobgate::policy::account::{Account, Claim, ClientId, Door, Lease, Loan, Terms};
 use jobgate::policy::endpoint::Style;
 use jobgate::policy::gate::{Hold, Threshold, Thresholds};
+use jobgate::policy::law;
 use jobgate::policy::ledger::Change;
 use jobgate::policy::pressure::{Resource, Totals};
+use jobgate::policy::reading::{CpuUse, Memory, Reading};
 use jobgate::policy::regulator::{Action, Input, Regulator, Settings};
 use jobgate::policy::time::Moment;
 use std::collections::{BTreeMap, VecDeque};
@@ -56,6 +58,10 @@ pub struct World {
     quota: Option<u32>,
     /// When each user last had as much as may be, however he came to it.
     full: [u64; 2],
+    /// The limit is found by measurement.
+    is_adaptive: bool,
+    /// Jobs x ms that ran, up to four of them.
+    busy: u64,
 }
 
 /// Plain terms: it waits for a lease.
@@ -86,7 +92,7 @@ pub fn exec(min: u32, max: u32) -> Terms {
 pub fn settings(jobs: u32, hold: Hold) -> Settings {
     let mut thresholds = Thresholds::default();
     thresholds.set(Resource::Cpu, Threshold::new(f64::from(THRESHOLD)).ok());
-    Settings { jobs, cpus: 4, thresholds, hold, heartbeat: Duration::from_secs(1) }
+    Settings { thresholds, hold, ..Settings::new(jobs, 4) }
 }
 
 impl World {
@@ -105,7 +111,15 @@ impl World {
             still: None,
             quota: None,
             full: [0; 2],
+            is_adaptive: false,
+            busy: 0,
         }
+    }
+
+    /// From here on the limit follows from what runs on four cpus and in 8 GiB, and from pressure.
+    pub fn adapt(&mut self) {
+        self.is_adaptive = true;
+        self.set(self.regulator.settings().jobs, Hold::All);
     }
 
     /// No user may have more.
@@ -124,7 +138,9 @@ impl World {
 
     /// Other settings.
     pub fn set(&mut self, jobs: u32, hold: Hold) {
-        self.feed(Input::Settings(settings(jobs, hold)));
+        let kind = if self.is_adaptive { law::Kind::Adaptive } else { law::Kind::Fixed };
+        let law = law::Terms { kind, reserve: None, freezes: false };
+        self.feed(Input::Settings(Settings { law, ..settings(jobs, hold) }));
     }
 
     /// A tree comes.
@@ -287,9 +303,20 @@ impl World {
             }
         }
         if samples {
-            let mut totals = Totals::default();
-            totals.set(Resource::Cpu, Some(self.total / 1000));
-            self.feed(Input::Sample(totals));
+            let reading = self.reading();
+            self.feed(Input::Sample(reading));
+        }
+    }
+
+    fn reading(&self) -> Reading {
+        let mut totals = Totals::default();
+        totals.set(Resource::Cpu, Some(self.total / 1000));
+        let used = u64::from(self.running()) * 700;
+        Reading {
+            cpu: Some(CpuUse::Share { busy: self.busy, total: self.now * 4 }),
+            running: Some(self.running() + 1),
+            memory: Some(Memory { available: 8192u64.saturating_sub(used) << 20, total: 8 << 30 }),
+            ..Reading::from(totals)
         }
     }
 
@@ -321,6 +348,7 @@ impl World {
     pub fn step(&mut self) {
         self.now += 1;
         self.total += u64::from(self.pressure);
+        self.busy += u64::from(self.running().min(4));
         self.receive();
         let mut wakes = 0;
         while self.regulator.deadline().is_some_and(|when| when <= self.at()) {

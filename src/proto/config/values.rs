@@ -128,6 +128,28 @@ impl Source<'_> {
         })
     }
 
+    pub(super) fn max_load(self, value: &Spanned<Value>) -> Result<f64, BadConfig> {
+        number(value).filter(|load| *load > 0.0).map(|load| load.min(1e12)).ok_or_else(|| {
+            let what = format!("max-load {}: give a number above 0", self.written(value));
+            self.fault(&value.span(), what)
+        })
+    }
+
+    /// A text that is read as the command line reads it.
+    pub(super) fn text<T>(
+        self,
+        key: &str,
+        value: &Spanned<Value>,
+        read: impl Fn(&str, &str) -> Result<T, String>,
+    ) -> Result<T, BadConfig> {
+        let why = match value.get_ref().as_str().map(|text| read(key, text)) {
+            Some(Ok(read)) => return Ok(read),
+            Some(Err(why)) => why,
+            None => format!("{key} {}: give a text", self.written(value)),
+        };
+        Err(self.fault(&value.span(), why))
+    }
+
     pub(super) fn max_wait(self, value: &Spanned<Value>) -> Result<Duration, BadConfig> {
         match number(value) {
             Some(0.0) => Ok(Duration::ZERO),
