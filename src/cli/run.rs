@@ -247,7 +247,7 @@ impl Plan {
         let (Some(file), Some(scribe)) = (args.journal.clone(), self.journal.take()) else { return };
         let settings = self.own_settings();
         let mut said = resolve(settings.cpus, &[&self.said]).1;
-        if settings.jobs < self.wishes.gate.jobs.unwrap_or(settings.cpus) {
+        if settings.jobs < self.wishes.gate.jobs.unwrap_or(settings.law.kind.usual_ceiling(settings.cpus)) {
             said.insert("jobs".to_owned(), entry(settings.jobs.to_string(), "--cap, or -j of the command"));
         }
         let Hello { label, style, .. } = self.hello(args);
