@@ -8,9 +8,9 @@ use super::{clock, users};
 use crate::proto::gap::Weight;
 use crate::proto::journal;
 use crate::proto::text;
-use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,7 +147,7 @@ impl Scribe {
 /// The thread's.
 #[derive(Debug)]
 struct Target {
-    file: Option<Flock<File>>,
+    file: Option<File>,
     /// Of what is written whole.
     length: u64,
     folder: Option<PathBuf>,
@@ -233,12 +233,17 @@ fn fresh(options: &mut std::fs::OpenOptions) -> std::fs::OpenOptions {
     options.read(true).write(true).mode(0o600).custom_flags(flags).clone()
 }
 
-fn lock(file: File) -> io::Result<Flock<File>> {
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+/// For us alone until it is closed.
+fn lock(file: File) -> io::Result<File> {
+    // SAFETY: the descriptor is open. (Nix's lock panics where it can't be taken away again.)
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Opens a journal to be written from its beginning. Nothing else is overwritten, nothing is waited for.
-fn open(path: &Path) -> Result<Flock<File>, String> {
+fn open(path: &Path) -> Result<File, String> {
     const ANOTHER: &str = "it is there and is no journal of jobgate's: give another name, or take it away";
     // Nor is a link followed: others may have put it there.
     if std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {

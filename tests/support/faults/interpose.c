@@ -267,6 +267,7 @@ PLAIN(statx, (int fd, const char *path, int flags, unsigned mask, struct statx *
 WAITING(statvfs, (const char *path, struct statvfs *to), (path, to))
 PLAIN(futimens, (int fd, const struct timespec times[2]), (fd, times))
 WRAP(char *, NULL, getcwd, 0, -1, NULL, (char *to, size_t room), (to, room))
+WAITING(ftruncate64, (int fd, off64_t length), (fd, length))
 PLAIN(getrlimit, (__rlimit_resource_t what, struct rlimit *to), (what, to))
 PLAIN(setrlimit, (__rlimit_resource_t what, const struct rlimit *to), (what, to))
 WRAP(pid_t, -1, getsid, 0, -1, NULL, (pid_t pid), (pid))

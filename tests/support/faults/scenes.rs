@@ -109,6 +109,19 @@ pub const SCENES: &[Scene] = &[
     ),
     Scene {
         speaks: true,
+        ..scene("journal", "f run -j2 --private --journal j --heartbeat 0.05 -- $MAKE44 -s -f slow.mk", 8)
+    },
+    Scene {
+        speaks: true,
+        ..scene(
+            "journal of a gate",
+            r#"mkdir j; serve -j2 --heartbeat 0.05 --journal j || exit $served
+            f run --journal k -- $MAKE44 -s -f slow.mk; status=$?; empty; end -TERM; exit $status"#,
+            8,
+        )
+    },
+    Scene {
+        speaks: true,
         ..scene(
             "closed",
             "f run -j2 --heartbeat 0.03 --diskmon STOPTASKS,$PWD/none,9999G --diskmon WARN,$PWD,9999G -- $MAKE44 -s -f slow.mk",
@@ -244,6 +257,7 @@ pub const SCENES: &[Scene] = &[
     answer("doctor", "f doctor >view", &[0, 1]),
     answer("doctor of a gate", r#""$JOBGATE" run -j2 -- sh -c 'MAKEFLAGS=-j7 LD_PRELOAD=$FAULTS exec "$JOBGATE" doctor --json >view'"#, &[0, 1]),
     answer("shims", "f shims >view", &[0]),
+    answer("report", r#""$JOBGATE" run --private --journal j -- true; f report j -o j.svg && f report . -o j.html"#, &[0]),
     answer("bad words", "f run -j0 -- true 2>said; status=$?; f --help >view || wrong help; [ $status = 125 ]", &[0]),
     // The gate itself.
     scene(

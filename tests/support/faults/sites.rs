@@ -93,6 +93,7 @@ const ERRORS: &[(&str, &[i32])] = &[
     ("readlink readlinkat realpath access faccessat", &[EACCES, EIO]),
     ("stat stat64 lstat lstat64 statx fstat fstat64 fstatat statvfs", &[EACCES, EIO, ENOMEM]),
     ("lseek64", &[ESPIPE, EINVAL]),
+    ("ftruncate64", &[EPERM, EIO, EINTR]),
     ("bind", &[EACCES, ENOSPC]),
     ("listen", &[EADDRINUSE, EOPNOTSUPP]),
     ("accept4", &[EMFILE, ECONNABORTED, EINTR]),
