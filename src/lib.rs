@@ -4,6 +4,7 @@
 //!
 //! * `policy`: decides. Pure: no clock, no I/O, no log.
 //! * `proto`: text and values. Pure.
+//! * `report`: what a journal says, made visible. Pure.
 //! * `sys`: the one door to the operating system.
 //! * `server`: the event loop of the shared gate.
 //! * `proxy`: the event loop of one tree.
@@ -11,6 +12,7 @@
 
 pub mod policy;
 pub mod proto;
+pub mod report;
 pub mod sys;
 
 pub mod proxy;

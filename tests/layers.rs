@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the lowest up: a layer may use those before it.
-const LAYERS: [&str; 6] = ["policy", "proto", "sys", "server", "proxy", "cli"];
+const LAYERS: [&str; 7] = ["policy", "proto", "report", "sys", "server", "proxy", "cli"];
 
 /// What may only be named in some layers, in any form that leads there.
 const WALLS: [(&str, &[&str]); 18] = [

@@ -30,6 +30,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Change the running gate
     Set(SetArgs),
+    /// Draw what a journal says: who ran how many jobs, the limit, the pressure, and when the gate was held
+    Report(ReportArgs),
     /// Install what stands for make, ninja and others on PATH, and print its folder
     Shims,
     /// Look for what would keep a build on this machine out of the gate
@@ -334,6 +336,18 @@ pub struct SetArgs {
     /// What to change
     #[arg(required = true, value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+}
+
+/// `jobgate report`
+#[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
+pub struct ReportArgs {
+    /// The page (.html) or the picture (.svg) to write; it needs nothing else to be looked at
+    #[arg(short, long, value_name = "FILE.html|FILE.svg")]
+    pub output: PathBuf,
+    /// What run --journal has written, or the folder of serve --journal
+    #[arg(value_name = "JOURNAL")]
+    pub journal: PathBuf,
 }
 
 /// `jobgate doctor`

@@ -13,10 +13,12 @@ mod env;
 mod exec;
 mod gate;
 mod guest;
+mod journals;
 mod launch;
 mod listed;
 mod pages;
 mod prose;
+mod report;
 mod run;
 mod serve;
 mod settings;
@@ -71,6 +73,7 @@ pub fn main() -> ! {
         Command::Serve(args) => serve::serve(&args),
         Command::Status(args) => ask::status(&args),
         Command::Set(args) => ask::set(&args),
+        Command::Report(args) => report::report(&args),
         Command::Shims => shim::tell_folder(),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Pages(args) => pages::pages(&args),

@@ -14,6 +14,7 @@ pub fn of(command: &str) -> Option<&'static str> {
         "serve" => SERVE,
         "status" => STATUS,
         "set" => SET,
+        "report" => REPORT,
         "shims" => SHIMS,
         "doctor" => DOCTOR,
         _ => return None,
@@ -170,6 +171,19 @@ HAS, how many it MAY have, and how many more it WANTS. Of other users' clients a
 const SET: &str = "\
 Changes settings of the gate that runs. Those of a gate that runs have started hold until it ends; those of a service until its
 configuration is read again. Of a service, only root and its owner may.";
+
+const REPORT: &str = "\
+Draws what a journal says: the jobs that ran, by client, against the limit; when the gate was held, and by what; beats that were
+missed; the pressure of cpu, io and memory against its thresholds. Below stand a table of the clients, what bounded them while
+they could use more, and one sentence that says what held the build back most.
+
+The page needs nothing else to be shown, no script and no network. It can be printed, and nothing in it is told by colour alone.
+A journal that was cut off is drawn up to there, and the page says so.
+
+Examples:
+  jobgate run --journal build.journal -- make -j16; jobgate report build.journal -o build.html
+  jobgate report /var/log/jobgate -o week.svg
+     all that a service has kept";
 
 const SHIMS: &str = "\
 Sees that the folder of shims is there, and prints its path. A shim is jobgate itself under the name of a tool: make, gmake, ninja,

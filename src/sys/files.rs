@@ -6,7 +6,7 @@ use super::users;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The whole text.
 pub fn read_text(path: &Path) -> io::Result<String> {
@@ -36,6 +36,16 @@ pub fn read_trusted_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// The files in a folder, in the order of their names.
+pub fn names(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .filter(|path| path.as_ref().map_or(true, |path| path.is_file()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
 }
 
 /// The number that stands alone in a file, as the kernel's settings do.

@@ -12,6 +12,8 @@ use jobgate::proto::tree::Tree;
 use jobgate::proto::versions::Versions;
 use jobgate::proto::wire::{self, LONGEST_LINE, Lines, Reply, Request};
 use jobgate::proto::{config, diskmon, kernel, text, values};
+use jobgate::report::story::Story;
+use jobgate::report::{page, picture};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -71,6 +73,12 @@ pub fn journal(data: &[u8]) {
         ));
     }
     let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let mut story = Story::default();
+    records.iter().for_each(|record| story.take(record));
+    story.end();
+    for text in [page::draw(&story, &[]), picture::draw(&story, true)] {
+        assert!(!text.contains("NaN"), "{text}");
+    }
     assert_eq!(records.len() as u64 + reader.skipped(), lines);
     assert_eq!(reader.is_cut(), bytes.last().is_some_and(|&byte| byte != b'\n'));
     let again = journal::text(&records);
