@@ -74,8 +74,9 @@ impl Six {
         let wait = self.shared.folder.path().join("wait");
         // All have opened it, or will find it.
         let line = std::fs::OpenOptions::new().read(true).write(true).open(&wait).unwrap();
-        std::fs::remove_file(&wait).unwrap();
-        std::fs::write(&wait, "").unwrap();
+        let none = self.shared.folder.path().join("none");
+        std::fs::write(&none, "").unwrap();
+        std::fs::rename(&none, &wait).unwrap();
         drop(line);
         let output = finish_child(self.build);
         assert!(output.status.success(), "{output:?}");

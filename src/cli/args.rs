@@ -132,6 +132,10 @@ pub struct RunArgs {
     /// Write there what happens in the gate: JSON lines, a header first; an older journal is overwritten
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
+    /// Say in three lines at the end how long it took, how many jobs ran, and how long what held it back [default: auto, where that
+    /// was a second and a tenth of its time]
+    #[arg(long, value_name = "auto|always|never", num_args = 0..=1, require_equals = true, default_missing_value = "always", hide_possible_values = true)]
+    pub summary: Option<super::summary::When>,
     /// Use a gate of its own, shared with nobody
     #[arg(long)]
     pub private: bool,

@@ -5,7 +5,7 @@
 use super::Failure;
 use super::args::ExecArgs;
 use super::gate::{self, NoGate};
-use super::launch::{self, Unserved};
+use super::launch::{self, Notes, Unserved};
 use crate::policy::regulator::Settings;
 use crate::proto::values;
 use crate::proto::wire::{EXEC, Hello, LeaseAsked};
@@ -53,7 +53,7 @@ pub fn exec(args: &ExecArgs, original: &Original) -> Result<Infallible, Failure>
     let clock = Clock::start();
     let served = SignalDesk::open().map_err(Unserved::NoGate).and_then(|desk| {
         let source = Source::shared(link, spare(tokens));
-        launch::serve(clock, desk, source, None, &given, &variables(tokens), None, original)
+        launch::serve(clock, desk, source, None, &given, &variables(tokens), Notes::default(), original)
     });
     launch::end(served, &given, original)
 }

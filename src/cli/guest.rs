@@ -4,7 +4,7 @@
 //! weight there.
 
 use super::around::{Around, Paid};
-use super::launch::{self, Unserved};
+use super::launch::{self, Notes, Unserved};
 use super::run::{self, Shape};
 use super::settings::StyleWish;
 use super::style::{self, Choice};
@@ -211,7 +211,7 @@ fn through_its_own(
     source.go_through(Upstream::new(foreign, shape.patience()));
     let jobs = cap.or(around.jobs()).unwrap_or(MOST_JOBS);
     let tree = Tree { jobs, is_private: true, is_paid: true, ..Tree::default() };
-    let status = run::serve_tree(clock, source, &shape, command, tree, Vec::new(), original);
+    let status = run::serve_tree(clock, source, &shape, command, tree, Vec::new(), None, original);
     drop(lock);
     status
 }
@@ -268,7 +268,7 @@ fn wait_for(
     if let Some(payment) = payment {
         source.pay_by(payment);
     }
-    let status = launch::serve(clock, desk, source, None, command, variables, None, original);
+    let status = launch::serve(clock, desk, source, None, command, variables, Notes::default(), original);
     if let Some(held) = held {
         held.close();
     }

@@ -2,6 +2,7 @@
 //!
 //! Doesn't know where the gate comes from.
 
+use super::summary::{self, When};
 use super::{Failure, around};
 use crate::proto::tree::Tree;
 use crate::proxy::Proxy;
@@ -83,6 +84,15 @@ impl Written {
     }
 }
 
+/// What is noted of a tree besides.
+#[derive(Default)]
+pub struct Notes {
+    /// For those below to find it.
+    pub written: Option<Written>,
+    /// For people, in the end: when, and what it is called.
+    pub sums_up: Option<(When, String)>,
+}
+
 /// Starts the command, serves it until it ends, and gives its status.
 #[allow(clippy::too_many_arguments, reason = "all that a command is served with")]
 pub fn serve(
@@ -92,7 +102,7 @@ pub fn serve(
     front: Option<Front>,
     command: &CommandLine,
     variables: &[(&str, OsString)],
-    written: Option<Written>,
+    notes: Notes,
     original: &Original,
 ) -> Result<ExitStatus, Unserved> {
     let mut proxy = Proxy::new(clock, desk, source, front).map_err(Unserved::NoGate)?;
@@ -100,11 +110,11 @@ pub fn serve(
         Ok(child) => child,
         Err(error) if child::is_shortage(&error) => return Err(Unserved::NoGate(error)),
         Err(error) => {
-            drop((proxy, written));
+            drop((proxy, notes));
             fail_to_start(command, &error)
         }
     };
-    let mut written = written;
+    let Notes { mut written, sums_up } = notes;
     if let Some(written) = &mut written {
         written.started(child.pid());
     }
@@ -112,7 +122,10 @@ pub fn serve(
         say(&format!("the gate is lost ({error}); the build goes on with the jobs it has"));
         child.wait()
     });
-    proxy.close();
+    let summary = proxy.close();
+    let lines =
+        sums_up.zip(summary).and_then(|((when, label), summary)| summary::lines(when, &label, &summary));
+    lines.iter().flatten().for_each(|line| say(line));
     status.map_err(Unserved::Lost)
 }
 

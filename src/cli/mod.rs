@@ -24,6 +24,7 @@ mod serve;
 mod settings;
 mod shim;
 mod style;
+mod summary;
 mod table;
 
 use crate::sys::notify::Original;

@@ -2,12 +2,15 @@
 //!
 //! Doesn't decide about tokens (policy) nor move them (proxy).
 
+mod notes;
+
 use super::args::{GateArgs, RunArgs};
 use super::gate::{self, NoGate};
 use super::guest::{self, Guest};
-use super::launch::{self, Unserved, Written};
+use super::launch::{self, Notes, Unserved, Written};
 use super::settings::{GateWishes, Wishes, typed};
 use super::style::{self, Choice};
+use super::summary::When;
 use super::{Failure, around, listed};
 use crate::policy::endpoint::Style;
 use crate::policy::gate::Hold;
@@ -18,19 +21,16 @@ use crate::policy::ticker::DEFAULT_HEARTBEAT;
 use crate::policy::time::Moment;
 use crate::proto::argv::{self, NumberOption, Stripped, Tool};
 use crate::proto::makeflags;
-use crate::proto::recorder::Who;
 use crate::proto::tree::Tree;
 use crate::proto::values::{MOST_JOBS, Scope};
 use crate::proto::wire::{HELD, Hello, LeaseAsked};
 use crate::proxy::disks::Disks;
 use crate::proxy::front::Front;
-use crate::proxy::journal::Journal;
-use crate::proxy::link::Link;
 use crate::proxy::own::OwnGate;
 use crate::proxy::signals::SignalDesk;
 use crate::proxy::source::Source;
 use crate::proxy::upstream::Upstream;
-use crate::server::settings::{Layer, entry, resolve};
+use crate::server::settings::Layer;
 use crate::sys::child::CommandLine;
 use crate::sys::clock::Clock;
 use crate::sys::machine::Machine;
@@ -93,6 +93,8 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
     let mut plan = Plan {
         journal: None,
         said: Layer::new(),
+        sums_up: None,
+        waited: Duration::ZERO,
         shape: Shape { tool: guest.tool, choice: guest.choice(), cap, number: guest.number() },
         command,
         wishes: Wishes::default(),
@@ -148,6 +150,9 @@ struct Plan {
     journal: Option<Scribe>,
     /// What was typed.
     said: Layer,
+    /// When a summary is given, if one is made, and how long the first token was waited for.
+    sums_up: Option<When>,
+    waited: Duration,
     shape: Shape,
     /// Without the arguments that leave the pool.
     command: CommandLine,
@@ -187,6 +192,8 @@ impl Plan {
         let shims = if args.no_shims { Err(None) } else { super::shim::folder() };
         let shims = shims.inspect_err(|why| why.iter().for_each(|why| say(why))).ok();
         Plan {
+            sums_up: Some(args.summary.unwrap_or_default()),
+            waited: Duration::ZERO,
             journal: None,
             said: typed(&args.gate, &wishes.gate),
             shape: Shape { tool, choice, cap, number: NumberOption::dash_j() },
@@ -216,7 +223,10 @@ impl Plan {
             link.notices().iter().for_each(|notice| say(notice));
             self.ask_journal(&mut link);
             if let LeaseAsked::Wait { .. } = self.lease() {
-                return gate::await_lease(link, || false);
+                let clock = Clock::start();
+                let link = gate::await_lease(link, || false);
+                self.waited = clock.now().since(Moment::default());
+                return link;
             }
             if let Err(error) = link.await_allotment() {
                 log::info!("the gate is gone: {error}");
@@ -228,31 +238,6 @@ impl Plan {
             Err(NoGate::Failure(failure)) => Err(failure),
             Err(NoGate::Absent(why)) => Ok(Found::None(Some(why))),
         }
-    }
-
-    /// The shared gate tells what happens there, from before the wait for the lease on.
-    fn ask_journal(&mut self, link: &mut Link) {
-        if self.journal.is_some() && !link.tells_journals() {
-            let at = link.socket().display();
-            say(&format!("there is no journal: the gate at {at} is of an older jobgate, which keeps none"));
-            self.journal = None;
-        } else if self.journal.is_some()
-            && let Err(error) = link.ask_journal()
-        {
-            log::info!("the gate is gone: {error}"); // as will be found
-        }
-    }
-
-    fn keep_journal(&mut self, args: &RunArgs, source: &mut Source, now: Moment) {
-        let (Some(file), Some(scribe)) = (args.journal.clone(), self.journal.take()) else { return };
-        let settings = self.own_settings();
-        let mut said = resolve(settings.cpus, &[&self.said]).1;
-        if settings.jobs < self.wishes.gate.jobs.unwrap_or(settings.law.kind.usual_ceiling(settings.cpus)) {
-            said.insert("jobs".to_owned(), entry(settings.jobs.to_string(), "--cap, or -j of the command"));
-        }
-        let Hello { label, style, .. } = self.hello(args);
-        let who = Who { pid: std::process::id() as i32, label, style };
-        source.keep_journal(Journal::new(scribe, file, said, who, now), now);
     }
 
     fn lease(&self) -> LeaseAsked {
@@ -371,7 +356,8 @@ impl Plan {
             socket: self.socket.clone(),
             ..Tree::default()
         };
-        serve_tree(clock, source, &self.shape, &self.command, tree, self.variables(), original)
+        let sums_up = self.sum_up(args, &mut source, clock.now());
+        serve_tree(clock, source, &self.shape, &self.command, tree, self.variables(), sums_up, original)
     }
 
     /// A tool that knows no jobserver: as many jobs as tokens are held for it until it ends.
@@ -395,12 +381,23 @@ impl Plan {
         let mut variables = self.variables();
         let inside = if is_alone { around::ALONE } else { "1" };
         variables.extend([(gate::INSIDE, OsString::from(inside)), (around::TREE, OsString::new())]);
-        launch::serve(clock, desk, source, None, &command, &variables, None, original)
+        let sums_up = self.sum_up(args, &mut source, clock.now());
+        launch::serve(
+            clock,
+            desk,
+            source,
+            None,
+            &command,
+            &variables,
+            Notes { written: None, sums_up },
+            original,
+        )
     }
 }
 
 /// Serves a command below an endpoint of its own. Everything that must be dropped before we end, or become the command, is in
 /// here: the witness, the endpoint.
+#[allow(clippy::too_many_arguments, reason = "all that a tree is served with")]
 pub fn serve_tree(
     clock: Clock,
     source: Source,
@@ -408,6 +405,7 @@ pub fn serve_tree(
     command: &CommandLine,
     mut tree: Tree,
     mut variables: Vec<(&'static str, OsString)>,
+    sums_up: Option<(When, String)>,
     original: &Original,
 ) -> Result<ExitStatus, Unserved> {
     let desk = SignalDesk::open().map_err(Unserved::NoGate)?;
@@ -421,7 +419,7 @@ pub fn serve_tree(
     let named = written.as_ref().map_or_else(|| (around::TREE, OsString::new()), Written::variable);
     variables.push(named);
     log::debug!("{:?}, {variables:?}, {command:?}", shape.choice);
-    launch::serve(clock, desk, source, Some(front), command, &variables, written, original)
+    launch::serve(clock, desk, source, Some(front), command, &variables, Notes { written, sums_up }, original)
 }
 
 /// The tool itself, where PATH has its shim first.

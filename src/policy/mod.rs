@@ -16,5 +16,6 @@ pub mod pressure;
 pub mod reading;
 pub mod regulator;
 pub mod share;
+pub mod summary;
 pub mod ticker;
 pub mod time;

@@ -48,6 +48,8 @@ pub enum Request {
     Why,
     /// Changes the running gate.
     Set(BTreeMap<String, String>),
+    /// Asks to be told what keeps builds from running more jobs, in a `Brake` now, and whenever that changes. Since 1.1.
+    Brake,
     /// Asks to be told all that happens, in `Journal`s, from how things stand on; asked again: anew from there. Since 1.1.
     Journal,
 }
@@ -230,6 +232,11 @@ pub enum Reply {
     Set {
         /// All that was ever set.
         set: BTreeMap<String, String>,
+    },
+    /// What keeps builds from running more jobs.
+    Brake {
+        /// `cpu`, `io`, `memory` or `load`, for which the gate is held; `law-io` or `law-memory`; none.
+        by: Option<String>,
     },
     /// What has happened.
     Journal {

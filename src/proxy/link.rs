@@ -3,11 +3,13 @@
 //! Doesn't know endpoints. When the server is gone the link says so; what was had from it stays in force until somebody
 //! else has been asked.
 
+mod asks;
+
 use super::tale::Tale;
 use crate::policy::account::ClientId;
 use crate::policy::appetite::{Appetite as Tracker, Word};
+use crate::policy::summary::Brake;
 use crate::policy::time::Moment;
-use crate::proto::journal::Record;
 use crate::proto::view::View;
 use crate::proto::wire::{self, Appetite, Claim, Granted, Hello, Lines, Reply, Report, Request};
 use crate::sys::say::say;
@@ -290,38 +292,12 @@ impl Link {
             Reply::Status(view) => (self.asks, self.view) = (false, Some(view)),
             Reply::Set { set } => self.remember(set),
             Reply::Granted(granted) => self.granted = Some(granted),
+            Reply::Brake { by } => self.tale.brake = by.and_then(|by| Brake::named(&by)),
             Reply::Journal { records } => self.tale.add(records),
             Reply::Refused { why, .. } if self.tale.is_wanted => say(&format!("there is no journal: {why}")),
             Reply::Count => self.wants_count = true,
             Reply::Welcome(_) | Reply::Refused { .. } | Reply::Why { .. } => {}
         }
-    }
-
-    /// The answer to `ask`, if it has come.
-    pub fn view(&mut self) -> Option<Box<View>> {
-        self.view.take()
-    }
-
-    /// Asks how things stand.
-    pub fn ask(&mut self) -> io::Result<()> {
-        self.asks = true;
-        self.say(&Request::Status)
-    }
-
-    /// Whether the gate can tell its journal.
-    pub fn tells_journals(&self) -> bool {
-        self.tale.can_be_had
-    }
-
-    /// Asks for the gate's journal from here on.
-    pub fn ask_journal(&mut self) -> io::Result<()> {
-        self.tale.is_wanted = true;
-        self.say(&Request::Journal)
-    }
-
-    /// What the gate has told of it since it was last looked at, and how many records had no place here.
-    pub fn records(&mut self) -> (Vec<Record>, u64) {
-        self.tale.take()
     }
 
     /// Tells the server which process the command is.
@@ -415,9 +391,7 @@ impl Link {
         if self.asks {
             link.ask().map_err(absent)?;
         }
-        if self.tale.is_wanted {
-            link.ask_journal().map_err(absent)?;
-        }
+        self.ask_again(&mut link).map_err(absent)?;
         Ok(link)
     }
 
@@ -429,9 +403,7 @@ impl Link {
     /// Connects anew before anything was had.
     pub fn start_over(&self) -> Result<Link, NoLink> {
         let mut link = Link::open(&self.place, self.hello.clone(), self.tracker.patience())?;
-        if self.tale.is_wanted {
-            link.ask_journal().map_err(|error| self.absent(&error.to_string()))?;
-        }
+        self.ask_again(&mut link).map_err(|error| self.absent(&error.to_string()))?;
         Ok(link)
     }
 

@@ -19,6 +19,7 @@ pub mod upstream;
 
 use crate::policy::diskmon::State;
 use crate::policy::endpoint::Oddities;
+use crate::policy::summary::Summary;
 use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::server::wait::wait;
@@ -150,13 +151,15 @@ impl Proxy {
         }
     }
 
-    /// Takes back what stands: what the command leaves running goes on with what it has, unpaid for.
-    pub fn close(mut self) {
+    /// Takes back what stands: what the command leaves running goes on with what it has, unpaid for. What was summed up, if
+    /// anything was.
+    pub fn close(mut self) -> Option<Summary> {
         if let Some(front) = &mut self.front {
             front.allot(0);
             let _ = front.settle(self.clock.now());
         }
         self.source.close_journal(self.clock.now());
+        self.source.summary(self.clock.now())
     }
 
     /// Answers all signals that came; the command's status once it has ended.

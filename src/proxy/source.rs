@@ -3,6 +3,8 @@
 //! Doesn't know endpoints. When the server is gone the tree goes on with what it had until that is back, or the gate becomes
 //! one's own: the build never notices.
 
+mod notes;
+
 use super::disks::Disks;
 use super::journal::Journal;
 use super::link::Link;
@@ -15,6 +17,7 @@ use crate::policy::account::{Claim, ClientId, Report};
 use crate::policy::diskmon::State;
 use crate::policy::ledger::Change;
 use crate::policy::regulator::{Action, Input, Regulator};
+use crate::policy::summary::Summary;
 use crate::policy::time::Moment;
 use crate::proto::status;
 use crate::proto::view::View;
@@ -41,6 +44,8 @@ pub struct Source {
     disks: Option<Disks>,
     /// What is written down.
     journal: Option<Journal>,
+    /// ... and summed up.
+    summary: Option<Summary>,
     /// What the tree may hold of the gate's allotment, and the last of it that was in force.
     may: u32,
     may_in_force: u32,
@@ -91,6 +96,7 @@ impl Source {
             payment: None,
             disks: None,
             journal: None,
+            summary: None,
             may: 0,
             may_in_force: 0,
             stopped: false,
@@ -116,53 +122,6 @@ impl Source {
     /// Nothing is issued here while that says so.
     pub fn watch(&mut self, disks: Disks) {
         self.disks = Some(disks);
-    }
-
-    /// What happens from here on is written there.
-    pub fn keep_journal(&mut self, journal: Journal, now: Moment) {
-        self.journal = Some(journal);
-        self.record_own(now);
-        self.drain(now);
-        self.write(now);
-    }
-
-    fn record_own(&mut self, now: Moment) {
-        if let (Gate::Own { regulator, machine, .. }, Some(journal)) = (&mut self.gate, &mut self.journal) {
-            regulator.record(now, true);
-            *machine = self.spare.machine(true);
-            journal.own(now);
-        }
-    }
-
-    /// The command runs.
-    pub fn start_journal(&mut self) {
-        if let Some(journal) = &mut self.journal {
-            journal.start();
-        }
-    }
-
-    /// Nothing happens any more.
-    pub fn close_journal(&mut self, now: Moment) {
-        self.write(now);
-        if let Some(journal) = self.journal.take() {
-            journal.close(now);
-        }
-    }
-
-    /// Writes down what is new. The error: the shared gate is gone.
-    fn write_news(&mut self, now: Moment) -> std::io::Result<()> {
-        match (&mut self.gate, &mut self.journal) {
-            (Gate::Own { regulator, .. }, Some(journal)) => journal.observe(now, regulator),
-            (Gate::Shared(link), Some(journal)) => journal.pass_on(now, link)?,
-            (Gate::Kept { .. }, _) | (_, None) => {}
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, now: Moment) {
-        if let Err(error) = self.write_news(now) {
-            self.lose(&error.to_string(), now);
-        }
     }
 
     /// What the disk space lets the tree do.
@@ -263,6 +222,7 @@ impl Source {
         }
         self.pass_on(now, in_force, held);
         self.settle_above(now, held);
+        self.sum_up(now);
     }
 
     fn settle_above(&mut self, now: Moment, held: u32) {

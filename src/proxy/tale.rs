@@ -1,7 +1,8 @@
-//! What a shared gate tells of its journal, until somebody writes it down.
+//! What a shared gate tells of itself: what keeps builds from running more jobs; and its journal, until somebody writes it down.
 //!
 //! Doesn't know how it is asked for, nor where it is written.
 
+use crate::policy::summary::Brake;
 use crate::proto::journal::Record;
 
 /// So much that nobody has looked at is kept.
@@ -10,10 +11,14 @@ const MOST_RECORDS: usize = 4096;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Tale {
-    /// It was asked for.
+    /// The journal was asked for.
     pub is_wanted: bool,
     /// The gate can tell it.
     pub can_be_had: bool,
+    /// What keeps builds from running more jobs was asked for ...
+    pub brake_is_wanted: bool,
+    /// ... and is that.
+    pub brake: Option<Brake>,
     records: Vec<Record>,
     missing: u64,
 }

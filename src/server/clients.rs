@@ -204,6 +204,7 @@ impl Server {
         }
         if settings != *self.regulator.settings() {
             self.note(now, Input::Settings(settings));
+            self.tell_brakes();
         }
     }
 

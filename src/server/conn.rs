@@ -4,6 +4,7 @@
 
 use super::around::Anchor;
 use crate::policy::account::ClientId;
+use crate::policy::summary::Brake;
 use crate::policy::time::Moment;
 use crate::proto::wire::{Hello, Lines};
 use crate::sys::socket::Peer;
@@ -63,6 +64,8 @@ pub struct Conn {
     pub command: Option<i32>,
     /// It runs in a job that is paid for: it has no say in the settings.
     pub is_guest: bool,
+    /// What it was last told that keeps builds from running more jobs, where it has asked.
+    pub brake: Option<Option<Brake>>,
     /// Why it won't be served; it is told when it has said hello.
     pub refusal: Option<String>,
     /// It is to be closed once all is sent, and was to be since then.
@@ -95,6 +98,7 @@ impl Conn {
             job_bytes: 0,
             command: None,
             is_guest: false,
+            brake: None,
             refusal: None,
             ending: None,
             is_lost: false,

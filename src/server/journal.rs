@@ -7,6 +7,7 @@ use super::Server;
 use super::conn::Conn;
 use super::trust::Rulers;
 use crate::policy::account::ClientId;
+use crate::policy::summary::Brake;
 use crate::policy::time::Moment;
 use crate::proto::gap::{Gap, Weight};
 use crate::proto::journal::{End, Record, text};
@@ -200,6 +201,24 @@ impl Server {
         self.journals.listeners.insert(token, Listener { recorder, gap: Gap::default() });
         self.journals_changed(now);
         self.settle(now);
+    }
+
+    /// Tells the one at the other end what keeps builds from running more jobs.
+    pub(super) fn tell_brake(&mut self, token: Token) {
+        let brake = Brake::of(&self.regulator);
+        if let Some(conn) = self.conns.get_mut(&token) {
+            conn.brake = Some(brake);
+            self.send(token, &Reply::Brake { by: brake.map(|brake| brake.name().to_owned()) });
+        }
+    }
+
+    /// The same for all who have asked, and were told something else.
+    pub(super) fn tell_brakes(&mut self) {
+        let brake = Brake::of(&self.regulator);
+        let is_news = |conn: &Conn| conn.brake.is_some_and(|told| told != brake);
+        let tokens: Vec<Token> =
+            self.conns.iter().filter(|(_, conn)| is_news(conn)).map(|(&token, _)| token).collect();
+        tokens.into_iter().for_each(|token| self.tell_brake(token));
     }
 
     /// Nobody is there any more.

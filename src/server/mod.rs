@@ -377,5 +377,6 @@ impl Server {
         self.freeze();
         // What was judged, before anything else changes.
         self.record(now);
+        self.tell_brakes();
     }
 }

@@ -80,6 +80,10 @@ impl Server {
             }
             (_, Request::Count) => self.have_counted(token),
             (_, Request::Set(set)) => self.take_set(token, set, now),
+            (_, Request::Brake) => {
+                self.settle(now);
+                self.tell_brake(token);
+            }
             (_, Request::Journal) => self.tell_journal(token, now),
             (State::Client(id), Request::Why) => {
                 self.settle(now);
