@@ -49,8 +49,7 @@ fn a_runs_journal_tells_the_peak_the_holds_and_why() {
         let Some(tool) = Build::Make(make).lay_jobs(folder.path(), 60, 0.1) else { return };
         let file = folder.path().join("journal");
         let path = file.to_str().unwrap();
-        let options =
-            ["-j4", "--journal", path, "--max-io", "100000", "--proc", proc.path(), "--summary=never"];
+        let options = ["-j4", "--journal", path, "--max-io", "100000", "--proc", proc.path()];
         let mut command = run(&options, &[&tool[0], "-s", "-j4"]);
         command.current_dir(&folder).env("LOG", folder.path().join("log"));
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

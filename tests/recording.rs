@@ -15,6 +15,7 @@ use jobgate::proto::journal::{self, Reader, Record};
 use jobgate::proto::recorder::{About, Recorder, Seen, Who, us};
 use jobgate::proto::scene::Scene;
 use jobgate::proto::status::state_name;
+use jobgate::report::replay::Replay;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -72,7 +73,8 @@ fn settings(choice: u32) -> Settings {
 type Stands = (u64, [u32; 3], bool, bool);
 
 /// What was judged of samples, by their moments: the gate's state, and the resources that are over their thresholds.
-type Judged = BTreeMap<u64, (&'static str, Vec<&'static str>)>;
+type Judged = BTreeMap<u64, Verdict>;
+type Verdict = (&'static str, Vec<&'static str>);
 
 /// A core, what it is told, and what is recorded of it.
 struct World {
@@ -230,11 +232,11 @@ fn moment(t: u64) -> Moment {
     Moment::at(Duration::from_micros(t))
 }
 
-/// What another core says of each sample after the header.
-fn judge_again(records: &[Record]) -> Judged {
+/// What another core says of each sample, in the order in which they were told.
+fn judge_again(records: &[Record]) -> Vec<(u64, Verdict)> {
     let Record::Header(header) = &records[0] else { panic!("{:?}", records[0]) };
     let mut regulator = Regulator::new(header.settings.settings(), moment(0));
-    let mut judged = BTreeMap::new();
+    let mut judged = Vec::new();
     for record in records {
         let now = moment(record.t());
         match record {
@@ -243,7 +245,7 @@ fn judge_again(records: &[Record]) -> Judged {
             Record::Sample(sample) => {
                 regulator.note(now, Input::Sample(sample.reading()));
                 let reasons = regulator.gate().reasons().iter().map(|reason| reason.cause.name());
-                judged.insert(sample.t, (state_name(regulator.door()), reasons.collect()));
+                judged.push((sample.t, (state_name(regulator.door()), reasons.collect())));
             }
             _ => {}
         }
@@ -293,7 +295,9 @@ fn check(events: &[(u64, Event)], from: usize) -> Result<(), TestCaseError> {
     }
     // What was judged is judged so again.
     let Record::Header(header) = &records[0] else { panic!("{:?}", records[0]) };
-    let again: Vec<_> = judge_again(&records).into_iter().filter(|&(t, _)| t > header.t).collect();
+    let in_order = judge_again(&records);
+    let again: Judged = in_order.iter().filter(|(t, _)| *t > header.t).cloned().collect();
+    let again: Vec<_> = again.into_iter().collect();
     let judged: Vec<_> = world.judged.into_iter().filter(|&(t, _)| t > header.t).collect();
     let seen: Vec<_> =
         judged.into_iter().filter(|(t, _)| again.iter().any(|(other, _)| other == t)).collect();
@@ -313,6 +317,14 @@ fn check(events: &[(u64, Event)], from: usize) -> Result<(), TestCaseError> {
             told.insert(record.t(), (scene.gate.state.clone(), reasons.collect::<Vec<_>>()));
         }
     }
+    // A replay with the same settings judges the same.
+    let mut replay = Replay::new(|settings| settings);
+    records.iter().for_each(|record| replay.take(record));
+    let mut verdicts: Vec<_> = in_order.into_iter().map(|(_, verdict)| verdict).collect();
+    verdicts.dedup();
+    let replayed: Vec<_> =
+        replay.end().verdicts.into_iter().map(|(_, state, reasons)| (state, reasons)).collect();
+    prop_assert_eq!(replayed, verdicts);
     for (t, (state, reasons)) in again {
         let (told_state, told_reasons) = &told[&t];
         prop_assert!(told_state == state && told_reasons.iter().eq(&reasons), "{}: {:?}", t, told[&t]);

@@ -30,6 +30,7 @@ fn who_asks_is_told_what_ran() {
             let shared = Shared::new();
             let options = [&["-j3", "--label", "it", "--summary"], gate].concat();
             let Some(mut command) = shared.build("a", &options, build, 24, 0.1) else { continue };
+            command.env("JOBGATE_SUMMARY", "auto"); // what is typed comes before it
             let told = lines(&finish(&mut command));
             assert_eq!(told.len(), 3, "{told:?}");
             let time = seconds_after(&told[0], "it: took");
@@ -46,7 +47,7 @@ fn who_asks_is_told_what_ran() {
 /// A build that is held from when pressure is first known until so many of its jobs have started.
 fn held(shared: &Shared, proc: &FakeProc, options: &[&str], build: Build) -> Option<Child> {
     let growth = proc.grow(&[("io", 900_000)]);
-    let child = shared.build("a", options, build, 80, 0.1)?.spawn().unwrap();
+    let child = shared.build("a", options, build, 80, 0.1)?.env_remove("JOBGATE_SUMMARY").spawn().unwrap();
     let starts =
         |log: &std::path::Path| std::fs::read_to_string(log).unwrap_or_default().matches('S').count();
     await_change(shared.folder.path(), || (starts(&shared.log()) >= 62).then_some(()));
@@ -74,7 +75,7 @@ fn who_was_held_for_long_is_told_by_what() {
     }
     // Who doesn't want to know isn't told.
     let (shared, proc) = (Shared::new(), FakeProc::new());
-    let options = ["-j4", "--max-io", "100000", "--proc", proc.path(), "--summary=never"];
+    let options = vec!["-j4", "--max-io", "100000", "--proc", proc.path(), "--summary=never"];
     let Some(child) = held(&shared, &proc, &options, Build::Make(SystemMake)) else { return };
     assert_eq!(lines(&finish_child(child)), Vec::<String>::new());
 }

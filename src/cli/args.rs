@@ -32,6 +32,8 @@ pub enum Command {
     Set(SetArgs),
     /// Draw what a journal says: who ran how many jobs, the limit, the pressure, and when the gate was held
     Report(ReportArgs),
+    /// Tell what a journal's time would have been with other settings, and thresholds to start from
+    Replay(ReplayArgs),
     /// Install what stands for make, ninja and others on PATH, and print its folder
     Shims,
     /// Look for what would keep a build on this machine out of the gate
@@ -101,6 +103,7 @@ Any other is the command's own. If a signal ended the command, that signal ends 
 Environment:
   JOBGATE_SOCKET  the gate's socket, as --socket
   JOBGATE_LAW     as --law
+  JOBGATE_SUMMARY as --summary
   BB_PRESSURE_MAX_CPU, BB_PRESSURE_MAX_IO, BB_PRESSURE_MAX_MEMORY, BB_LOADFACTOR_MAX, BB_HEARTBEAT_EVENT
                   as --max-cpu, --max-io, --max-memory, --max-load and --heartbeat
   BB_DISKMON_DIRS, BB_DISKMON_WARNINTERVAL
@@ -349,6 +352,39 @@ pub struct ReportArgs {
     /// The page (.html) or the picture (.svg) to write; it needs nothing else to be looked at
     #[arg(short, long, value_name = "FILE.html|FILE.svg")]
     pub output: PathBuf,
+    /// What run --journal has written, or the folder of serve --journal
+    #[arg(value_name = "JOURNAL")]
+    pub journal: PathBuf,
+}
+
+/// `jobgate replay`
+#[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
+pub struct ReplayArgs {
+    /// The most jobs
+    #[arg(short = 'j', long = "jobs", value_name = "N|auto", allow_hyphen_values = true)]
+    pub jobs: Option<String>,
+    /// Hold above so much cpu pressure
+    #[arg(long, value_name = "US|none", allow_hyphen_values = true)]
+    pub max_cpu: Option<String>,
+    /// Hold above so much io pressure
+    #[arg(long, value_name = "US|none", allow_hyphen_values = true)]
+    pub max_io: Option<String>,
+    /// Hold above so much memory pressure
+    #[arg(long, value_name = "US|none", allow_hyphen_values = true)]
+    pub max_memory: Option<String>,
+    /// What a held gate holds back
+    #[arg(long, value_name = "all|starts")]
+    pub hold: Option<String>,
+    /// How the limit is found
+    #[arg(long, value_name = "adaptive|fixed")]
+    pub law: Option<String>,
+    /// Memory that is to stay available
+    #[arg(long, value_name = "SIZE|PERCENT", allow_hyphen_values = true)]
+    pub min_available: Option<String>,
+    /// Hold above that load average per cpu, where no pressure has a threshold
+    #[arg(long, value_name = "LOAD", allow_hyphen_values = true)]
+    pub max_load: Option<String>,
     /// What run --journal has written, or the folder of serve --journal
     #[arg(value_name = "JOURNAL")]
     pub journal: PathBuf,

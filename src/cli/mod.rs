@@ -18,6 +18,7 @@ mod launch;
 mod listed;
 mod pages;
 mod prose;
+mod replay;
 mod report;
 mod run;
 mod serve;
@@ -75,6 +76,7 @@ pub fn main() -> ! {
         Command::Status(args) => ask::status(&args),
         Command::Set(args) => ask::set(&args),
         Command::Report(args) => report::report(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Shims => shim::tell_folder(),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Pages(args) => pages::pages(&args),

@@ -15,6 +15,7 @@ pub fn of(command: &str) -> Option<&'static str> {
         "status" => STATUS,
         "set" => SET,
         "report" => REPORT,
+        "replay" => REPLAY,
         "shims" => SHIMS,
         "doctor" => DOCTOR,
         _ => return None,
@@ -184,6 +185,21 @@ Examples:
   jobgate run --journal build.journal -- make -j16; jobgate report build.journal -o build.html
   jobgate report /var/log/jobgate -o week.svg
      all that a service has kept";
+
+const REPLAY: &str = "\
+Tells the gate's own regulator, in virtual time, of what a journal has recorded: the pressure, the clients, and what they could
+use, with settings other than those that were recorded. It prints how long the gate would have been held and by what, how many
+jobs would have run at most and on average, and how long clients would have waited; beside it what was recorded, and the same
+settings replayed, which shows how near a replay comes. What isn't said stays as it was recorded.
+
+The pressure is what it was, though with more or fewer jobs it would have been another; and clients come and go when they did.
+So a replay says how settings would have judged that time, not how long a build would have taken.
+
+Below stands how high the pressure was while jobs ran, and thresholds to start from.
+
+Examples:
+  jobgate replay build.journal --max-cpu 300000
+  jobgate replay /var/log/jobgate --law fixed -j 8 --max-cpu none";
 
 const SHIMS: &str = "\
 Sees that the folder of shims is there, and prints its path. A shim is jobgate itself under the name of a tool: make, gmake, ninja,

@@ -192,7 +192,7 @@ impl Plan {
         let shims = if args.no_shims { Err(None) } else { super::shim::folder() };
         let shims = shims.inspect_err(|why| why.iter().for_each(|why| say(why))).ok();
         Plan {
-            sums_up: Some(args.summary.unwrap_or_default()),
+            sums_up: Some(wishes.summary),
             waited: Duration::ZERO,
             journal: None,
             said: typed(&args.gate, &wishes.gate),

@@ -3,6 +3,7 @@
 //! Doesn't read the environment itself: it is given a function that does.
 
 use super::args::{GateArgs, RunArgs};
+use super::summary::{self, When};
 use super::{Failure, disks};
 use crate::policy::gate::{Hold, Threshold, Thresholds};
 use crate::policy::law::Kind;
@@ -54,6 +55,8 @@ pub struct Wishes {
     pub cap: Option<u32>,
     pub weight: Option<u32>,
     pub style: StyleWish,
+    /// When a summary is given.
+    pub summary: When,
     /// What the disk space monitor is to watch.
     pub diskmon: Option<Monitor>,
 }
@@ -126,6 +129,11 @@ impl Wishes {
             cap: args.cap.as_deref().map(|cap| values::count("--cap", cap)).transpose()?,
             weight: args.weight.as_deref().map(|weight| values::count("--weight", weight)).transpose()?,
             style: read_style(args.style.as_deref())?,
+            summary: match (args.summary, from_variable(summary::WHEN, &variable)) {
+                (Some(when), _) => when,
+                (None, Some(said)) => summary::when(&said.name, &said.value)?,
+                (None, None) => When::default(),
+            },
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::policy::gate::Cause;
 use crate::policy::pressure::Resource;
 use crate::policy::summary::{Brake, Summary};
 use crate::report::words::{percent, span};
+use clap::ValueEnum;
 use std::time::Duration;
 
 /// When a summary is given.
@@ -18,6 +19,14 @@ pub enum When {
     Always,
     /// Never.
     Never,
+}
+
+/// The variable that says when.
+pub const WHEN: &str = "JOBGATE_SUMMARY";
+
+/// Reads it. The error names the variable.
+pub fn when(name: &str, value: &str) -> Result<When, String> {
+    When::from_str(value, false).map_err(|_| format!("{name} '{value}': give 'auto', 'always' or 'never'"))
 }
 
 /// Nobody is told of a shorter wait who hasn't asked, ...
@@ -67,6 +76,12 @@ fn name(brake: Brake) -> &'static str {
 mod tests {
     use super::*;
     use crate::policy::time::Moment;
+
+    #[test]
+    fn the_variable_is_read() {
+        assert_eq!(when(WHEN, "never"), Ok(When::Never));
+        assert_eq!(when(WHEN, "x").unwrap_err(), "JOBGATE_SUMMARY 'x': give 'auto', 'always' or 'never'");
+    }
 
     #[test]
     fn is_given_where_it_matters_or_is_wanted() {

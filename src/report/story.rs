@@ -4,7 +4,9 @@
 //! Doesn't know how it is drawn. Whatever records say, taking them in never fails: a journal may be damaged, and of a gate that
 //! died and came again.
 
+use super::clock::Clock;
 use super::grid::{Grid, Line};
+use super::levels::Levels;
 use super::words::{percent, span};
 use crate::policy::pressure::{PerResource, Pressure, Resource};
 use crate::policy::time::Moment;
@@ -83,6 +85,8 @@ pub struct Story {
     pub limit: Line,
     /// Pressure, in microseconds per second.
     pub pressure: [Line; 3],
+    /// How long that was how high while jobs ran.
+    pub levels: [Levels; 3],
     /// Thresholds, likewise.
     pub thresholds: [Line; 3],
     /// 1 while the gate was held.
@@ -103,9 +107,7 @@ pub struct Story {
     pub gaps: Vec<(u64, String)>,
     /// The most jobs at once.
     pub peak: u32,
-    /// Which gate it is, by the headers' processes, and where its clock and ours were last compared.
-    gate: Option<(u32, String)>,
-    clock: (u64, u64),
+    clock: Clock,
     /// Those who are there, by their numbers: which of `clients`, how many run since when.
     here: BTreeMap<u64, Here>,
     /// Those of this gate who were described so far: a later header describes them again.
@@ -138,7 +140,8 @@ impl Story {
         if let Record::Header(header) = record {
             self.open(header);
         }
-        let now = self.now(record.t());
+        // No clock goes back.
+        let now = self.clock.at(record.t()).max(self.until);
         self.pass(now);
         match record {
             Record::Header(_) | Record::Gone(_) => self.close_all(now),
@@ -229,28 +232,15 @@ impl Story {
         format!("What held it back most was {what}; more jobs could have run for {time} of {all} ({part}).")
     }
 
-    /// Microseconds since the beginning. No clock goes back.
-    fn now(&self, t: u64) -> u64 {
-        let (theirs, ours) = self.clock;
-        ours.saturating_add(t.saturating_sub(theirs)).max(self.until)
-    }
-
-    /// A gate is described from here on: the same, or another, whose clock is another.
+    /// A gate is described from here on.
     fn open(&mut self, header: &Header) {
-        let gate = Some((header.pid, header.socket.clone()));
-        if self.gate == gate {
-            return;
-        }
-        if self.gate.is_none() {
+        if !self.clock.is_set() {
             self.header = header.clone();
-            self.clock = (header.t, 0);
-        } else {
-            let since = header.unix_us.saturating_sub(self.header.unix_us);
-            self.clock = (header.t, since.max(self.until));
         }
-        self.gate = gate;
-        self.known.clear();
-        (self.gauge, self.rates) = (Pressure::default(), PerResource::default());
+        if self.clock.open(header, self.until) {
+            self.known.clear();
+            (self.gauge, self.rates) = (Pressure::default(), PerResource::default());
+        }
     }
 
     /// All goes on as it was up to then.
@@ -264,7 +254,7 @@ impl Story {
         let (from, grid, seconds) = (self.until, self.grid, (now - self.until) as f64 / 1e6);
         self.until = now;
         let scene = &self.scene;
-        if scene.is_gone || scene.is_over || self.gate.is_none() {
+        if scene.is_gone || scene.is_over || !self.clock.is_set() {
             return;
         }
         self.running.add(grid, from, now, f64::from(scene.running()));
@@ -274,6 +264,9 @@ impl Story {
         for resource in Resource::ALL {
             if let Some(rate) = self.rates.get(resource) {
                 self.pressure[resource as usize].add(grid, from, now, rate);
+                if scene.running() > 0 {
+                    self.levels[resource as usize].add(rate, seconds);
+                }
             }
             if let Some(&max) = scene.settings.max.get(resource.name()) {
                 self.thresholds[resource as usize].add(grid, from, now, max);

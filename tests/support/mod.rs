@@ -60,7 +60,7 @@ pub fn clean(mut command: Command) -> Command {
     }
     command.env("JOBGATE_SOCKET", own_socket());
     // How busy the machine is that runs the tests is no concern of theirs.
-    command.env("JOBGATE_LAW", "fixed");
+    command.env("JOBGATE_LAW", "fixed").env("JOBGATE_SUMMARY", "never");
     // What is remembered of tools, or laid for them, is no concern of the user's.
     let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
     command.env("XDG_CACHE_HOME", own.join("cache")).env("XDG_DATA_HOME", own.join("data"));

@@ -2,6 +2,7 @@
 //!
 //! Doesn't know where bytes come from. Each function panics where something doesn't hold.
 
+use jobgate::policy::regulator::Settings;
 use jobgate::proto::ancestry::Stat;
 use jobgate::proto::argv::{self, NumberOption, Tool};
 use jobgate::proto::journal::{self, Reader, Record};
@@ -12,6 +13,7 @@ use jobgate::proto::tree::Tree;
 use jobgate::proto::versions::Versions;
 use jobgate::proto::wire::{self, LONGEST_LINE, Lines, Reply, Request};
 use jobgate::proto::{config, diskmon, kernel, text, values};
+use jobgate::report::replay::Replay;
 use jobgate::report::story::Story;
 use jobgate::report::{page, picture};
 use std::ffi::{OsStr, OsString};
@@ -79,6 +81,14 @@ pub fn journal(data: &[u8]) {
     for text in [page::draw(&story, &[]), picture::draw(&story, true)] {
         assert!(!text.contains("NaN"), "{text}");
     }
+    let mut replay = Replay::new(|settings| Settings { jobs: 3, ..settings });
+    records.iter().for_each(|record| replay.take(record));
+    let outcome = replay.end();
+    assert!(
+        [outcome.seconds, outcome.job_s, outcome.limit_s, outcome.waited_s]
+            .iter()
+            .all(|figure| *figure >= 0.0)
+    );
     assert_eq!(records.len() as u64 + reader.skipped(), lines);
     assert_eq!(reader.is_cut(), bytes.last().is_some_and(|&byte| byte != b'\n'));
     let again = journal::text(&records);
