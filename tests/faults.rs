@@ -258,7 +258,7 @@ fn every_call_that_waits_may_be_interrupted() {
 const NEVER_FAIL: &str = "
     __cxa_finalize __cxa_thread_atexit_impl __errno_location __gmon_start__ __libc_current_sigrtmax __libc_start_main
     __tls_get_addr __xpg_strerror_r _exit abort bcmp clock_gettime dirfd dl_iterate_phdr dlsym environ exit exp getauxval getenv getegid
-    geteuid getgid getgrgid_r getgrouplist getuid getpid getppid gettid gnu_get_libc_version isatty memcmp memcpy memmove memset pause pow sched_yield sigaddset sigemptyset
+    geteuid getgid getgrgid_r getgrouplist getuid getpid getppid gettid gnu_get_libc_version isatty log10 memcmp memcpy memmove memset pause pow sched_yield sigaddset sigemptyset
     sigfillset strlen sysconf umask unsetenv
     calloc free malloc mmap64 mprotect munmap posix_memalign realloc sigaltstack";
 
