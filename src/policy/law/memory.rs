@@ -42,6 +42,12 @@ const BUCKET: Duration = Duration::from_millis(100);
 /// How fast memory is taken is smoothed by this.
 const RISE_SMOOTHING: Duration = Duration::from_secs(1);
 
+/// When nothing has come back for so long all has that belongs together, ...
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// ... and at the latest after this: where jobs end all the time there is no such moment.
+const LONGEST_FALL: Duration = Duration::from_millis(500);
+
 /// Where there is less than this the reserve is a larger part of it.
 const SMALL_MACHINE: u64 = 8 << 30;
 
@@ -83,9 +89,24 @@ pub struct Room {
     expected: f64,
     /// How fast memory is taken, a second.
     rise: f64,
+    /// What comes back just now.
+    fall: Option<Fall>,
     /// How many were issued, and when.
     young: VecDeque<(Moment, f64)>,
     issued: u64,
+}
+
+/// What jobs that end give back: memory comes back in parts, and their tokens a moment later.
+#[derive(Clone, Copy, Debug)]
+struct Fall {
+    since: Moment,
+    /// The last part came then.
+    last: Moment,
+    given_back: f64,
+    /// What others are thought to have taken meanwhile.
+    taken: f64,
+    /// How many tokens have come back.
+    ends: f64,
 }
 
 /// How things stood.
@@ -121,7 +142,7 @@ impl Room {
     /// Takes a look in, at which `jobs` of ours were out.
     pub fn look(&mut self, now: Moment, memory: Option<Memory>, jobs: u32) {
         let Some(memory) = memory else {
-            self.last = None;
+            (self.last, self.fall) = (None, None);
             return;
         };
         let used = memory.total.saturating_sub(memory.available) as f64;
@@ -134,6 +155,7 @@ impl Room {
         if jobs == 0 {
             // The next build may be another.
             (self.base, self.size, self.is_known) = (used, self.size.max(FIRST_SIZE), false);
+            self.fall = None;
             return;
         }
         let dt = before.map_or(Duration::ZERO, |before| now.since(before.when).min(TOO_OLD)).as_secs_f64();
@@ -149,28 +171,52 @@ impl Room {
         self.size = (self.size * left(SIZE_HALF_LIFE).powf(haste)).max(mean).max(ended);
     }
 
-    /// The size of what has ended between two looks, 0 where nothing seems to have.
+    /// The size of what has ended, 0 where nothing seems to have, or not all of it has been seen.
     fn ended(&mut self, before: Look, look: Look, dt: f64) -> f64 {
         let ends = u64::from(before.jobs) + look.issued - before.issued;
         let ends = ends.saturating_sub(u64::from(look.jobs)) as f64;
         let given_back = look.memory.available as f64 - before.memory.available as f64;
         self.is_known |= ends > 0.0;
         // What a job gives back at its end is more than jobs give and take all the time.
-        if given_back < LEAST_SIZE.max(self.size / 4.0) {
+        let is_fall = given_back >= LEAST_SIZE.max(self.size / 4.0);
+        if is_fall {
+            self.is_known = true;
+            let fall = self.fall.get_or_insert(Fall {
+                since: look.when,
+                last: look.when,
+                given_back: 0.0,
+                taken: 0.0,
+                ends: 0.0,
+            });
+            fall.given_back += given_back;
+            fall.taken += self.rise * dt;
+            fall.last = look.when;
+        } else {
             let weight = 1.0 - (-dt / RISE_SMOOTHING.as_secs_f64()).exp();
             self.rise += weight * ((-given_back).max(0.0) / dt.max(1e-3) - self.rise);
+        }
+        let Some(fall) = &mut self.fall else { return 0.0 };
+        fall.ends += ends;
+        let is_over = look.when.since(fall.last) >= SETTLED || look.when.since(fall.since) >= LONGEST_FALL;
+        if !is_over {
             return 0.0;
         }
-        self.is_known = true;
-        let given_back = given_back + self.rise * dt;
-        if ends > 0.0 {
-            return given_back / ends;
+        let Fall { since, given_back, taken, mut ends, .. } = *fall;
+        self.fall = None;
+        // Of several that end at once one's token may have been taken anew; more than one end isn't made up beside those that were
+        // seen, for it may be a job larger than any before.
+        let unseen = (self.unseen(given_back) - ends).min(if ends == 0.0 { f64::MAX } else { 1.0 });
+        if unseen > 0.0 {
+            ends += unseen;
+            self.push_young(since, unseen);
         }
-        // Others have taken their tokens before anybody saw them come back, and will grow.
-        // What has been forgotten of the size mustn't make two of a large one.
-        let ends = (given_back / self.size + 0.2).floor().max(1.0);
-        self.push_young(look.when, ends);
-        given_back / ends
+        (given_back + taken) / ends
+    }
+
+    /// How many jobs have given that back whose ends nobody saw: others have taken their tokens before, and will grow. What has been
+    /// forgotten of the size mustn't make two of a large one.
+    fn unseen(&self, given_back: f64) -> f64 {
+        (given_back / self.size + 0.2).floor().max(1.0)
     }
 
     /// `issued` jobs were let out since the start.
@@ -213,7 +259,9 @@ impl Room {
         let size = self.job_size() as f64;
         // What has ended meanwhile grows no more; and none grows beyond its size.
         let jobs = f64::from(jobs);
-        let young = self.young.iter().map(|&(_, jobs)| jobs).sum::<f64>().min(jobs);
+        let unseen =
+            self.fall.filter(|fall| fall.ends == 0.0).map_or(0.0, |fall| self.unseen(fall.given_back));
+        let young = (self.young.iter().map(|&(_, jobs)| jobs).sum::<f64>() + unseen).min(jobs);
         let used = total.saturating_sub(available) as f64 - self.base;
         let growth = (young * size).min(jobs * size - used).max(0.0);
         Some((available as f64 - reserve.max(size * RESERVED) - growth) / size)

@@ -199,7 +199,8 @@ impl Told {
         let mut told = Told::new();
         (0..10).for_each(|second| told.look(second * 1_000, 32 * GIB - size, 1, u64::from(second == 0)));
         told.look(9_250, 32 * GIB, 1, 1);
-        told.from = 9_000;
+        told.look(9_400, 32 * GIB, 1, 0); // nothing more comes back
+        told.from = 9_150;
         assert!(near(told.room.job_size(), size), "{} MiB", told.room.job_size() / MIB);
         told
     }
@@ -242,10 +243,38 @@ fn how_large_a_job_becomes_shows_when_it_ends() {
     assert!(near(told.room.job_size(), 2 * 250 * MIB), "they may still grow: {}", told.room.job_size() / MIB);
     told.look(3_000, 32 * GIB - 2_400 * MIB, 4, 0);
     told.look(3_250, 32 * GIB - 1_500 * MIB, 3, 0);
+    told.look(3_400, 32 * GIB - 1_500 * MIB, 3, 0);
     let size = told.room.job_size();
     assert!((900 * MIB..1_200 * MIB).contains(&size), "{} MiB", size / MIB);
     told.look(3_500, 32 * GIB, 1, 0);
+    told.look(3_650, 32 * GIB, 1, 0);
     assert!(told.room.job_size() < 1_200 * MIB, "two have ended: {} MiB", told.room.job_size() / MIB);
+}
+
+#[test]
+fn what_comes_back_in_parts_is_of_all_that_end_meanwhile() {
+    // How much comes back with how many tokens, look by look, and how many jobs run on: two jobs of 500 MiB that end at once.
+    let rows: [&[(u64, u32, u64)]; 4] = [
+        &[(700, 3, 1), (300, 3, 1)],
+        &[(300, 4, 0), (500, 3, 0), (200, 2, 0)],
+        // One token, or both, were taken anew before they were seen.
+        &[(600, 3, 0), (400, 4, 1)],
+        &[(600, 4, 0), (400, 4, 0)],
+    ];
+    for parts in rows {
+        let mut told = Told::knows(500 * MIB);
+        told.look(2_000, 30 * GIB, 4, 3);
+        told.look(4_000, 30 * GIB, 4, 0);
+        let (mut available, mut last) = (30 * GIB, (4_000, 4));
+        for &(given_back, jobs, issued) in parts {
+            available += given_back * MIB;
+            last = (last.0 + 50, jobs);
+            told.look(last.0, available, jobs, issued);
+        }
+        told.look(last.0 + 110, available, last.1, 0);
+        let size = told.room.job_size();
+        assert!((490 * MIB..530 * MIB).contains(&size), "{parts:?}: {} MiB", size / MIB);
+    }
 }
 
 #[test]
