@@ -139,6 +139,9 @@ pub struct RunArgs {
     /// was a second and a tenth of its time]
     #[arg(long, value_name = "auto|always|never", num_args = 0..=1, require_equals = true, default_missing_value = "always", hide_possible_values = true)]
     pub summary: Option<super::summary::When>,
+    /// Write what the machine does meanwhile there, as OpenEmbedded's buildstats do, for pybootchartgui
+    #[arg(long, value_name = "DIR")]
+    pub buildstats: Option<PathBuf>,
     /// Use a gate of its own, shared with nobody
     #[arg(long)]
     pub private: bool,

@@ -38,6 +38,7 @@ use crate::sys::notify::Original;
 use crate::sys::proc::usable_cpus;
 use crate::sys::say::say;
 use crate::sys::scribe::Scribe;
+use crate::sys::stats_folder::StatsFolder;
 use crate::sys::{shims, tools};
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
@@ -58,12 +59,11 @@ pub fn run(args: RunArgs, original: &Original) -> Result<Infallible, Failure> {
     let journal = journal.map_err(|why| Failure(format!("--journal {why}")))?;
     let mut plan = Plan::new(&args, &given, wishes);
     plan.journal = journal;
+    plan.stats = plan.stats_folder(&args)?;
     if plan.joins_what_is_around {
-        if let Some(file) = &args.journal {
-            let file = file.display();
-            say(&format!(
-                "{file} stays empty: the command joins the jobserver around it, which keeps no journal"
-            ));
+        for place in args.journal.iter().chain(&args.buildstats) {
+            let place = place.display();
+            say(&format!("{place} stays empty: the command joins the jobserver around it"));
         }
         // The endpoint that we were started below is the tool's, too: nobody need stand between.
         if plan.shape.tool == Tool::Other {
@@ -92,6 +92,7 @@ pub fn stand_for(guest: Guest, around: around::Around, original: &Original) -> !
     let args = RunArgs::default();
     let mut plan = Plan {
         journal: None,
+        stats: None,
         said: Layer::new(),
         sums_up: None,
         waited: Duration::ZERO,
@@ -148,6 +149,7 @@ struct Plan {
     wishes: Wishes,
     /// What is written of it, and into which file.
     journal: Option<Scribe>,
+    stats: Option<StatsFolder>,
     /// What was typed.
     said: Layer,
     /// When a summary is given, if one is made, and how long the first token was waited for.
@@ -195,6 +197,7 @@ impl Plan {
             sums_up: Some(wishes.summary),
             waited: Duration::ZERO,
             journal: None,
+            stats: None,
             said: typed(&args.gate, &wishes.gate),
             shape: Shape { tool, choice, cap, number: NumberOption::dash_j() },
             command: CommandLine { args: left, file: real_file(tool, &given.program), ..given.clone() },
@@ -346,6 +349,7 @@ impl Plan {
         }
         self.watch_disks(&mut source, clock.now());
         self.keep_journal(args, &mut source, clock.now());
+        self.keep_stats(args, &mut source, clock.now());
         let jobs =
             self.own_settings().jobs.max(source.jobs_of_others()).min(self.shape.cap.unwrap_or(MOST_JOBS));
         let tree = Tree {
@@ -376,6 +380,7 @@ impl Plan {
         let mut source = source.unwrap_or_else(|| Source::own(self.own_gate(), clock.now()));
         self.watch_disks(&mut source, clock.now());
         self.keep_journal(args, &mut source, clock.now());
+        self.keep_stats(args, &mut source, clock.now());
         let mut command = self.command.clone();
         command.args.splice(0..0, self.shape.number.fill(tokens.max(1)));
         let mut variables = self.variables();
@@ -438,7 +443,10 @@ fn says_nothing(args: &RunArgs) -> bool {
     let texts = [max_cpu, max_io, max_memory, hold, heartbeat, law, max_wait, min_available, max_load, scope];
     let own = [&args.style, &args.weight];
     let none = texts.iter().chain(&own).all(|text| text.is_none());
-    let is_silent = args.journal.is_none() && args.diskmon.is_empty() && !args.gate.freeze_on_thrash;
+    let is_silent = args.journal.is_none()
+        && args.buildstats.is_none()
+        && args.diskmon.is_empty()
+        && !args.gate.freeze_on_thrash;
     none && proc.is_none() && is_silent && !args.private && args.socket.is_none()
 }
 

@@ -4,6 +4,7 @@
 
 pub mod ancestry;
 pub mod argv;
+pub mod buildstats;
 pub mod config;
 pub mod diskmon;
 pub mod export;

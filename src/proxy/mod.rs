@@ -14,6 +14,7 @@ pub mod payment;
 mod pipe_front;
 pub mod signals;
 pub mod source;
+pub mod stats;
 mod tale;
 pub mod upstream;
 
@@ -99,7 +100,7 @@ impl Proxy {
         let child = child::start(command, variables, &inherited, original)
             .inspect_err(|_| child::adopt_orphans(false))?;
         self.source.started(self.clock.now(), child.pid());
-        self.source.start_journal();
+        self.source.start_notes();
         if let Err(error) = schedule::prefer_promptness() {
             log::info!("no short slices: {error}");
         }
@@ -158,7 +159,7 @@ impl Proxy {
             front.allot(0);
             let _ = front.settle(self.clock.now());
         }
-        self.source.close_journal(self.clock.now());
+        self.source.close_notes(self.clock.now());
         self.source.summary(self.clock.now())
     }
 

@@ -11,6 +11,7 @@ use super::link::Link;
 use super::lost::{Lost, News};
 use super::own::{self, ME, OwnGate};
 use super::payment::Payment;
+use super::stats::Stats;
 use super::token;
 use super::upstream::Upstream;
 use crate::policy::account::{Claim, ClientId, Report};
@@ -44,6 +45,7 @@ pub struct Source {
     disks: Option<Disks>,
     /// What is written down.
     journal: Option<Journal>,
+    stats: Option<Stats>,
     /// ... and summed up.
     summary: Option<Summary>,
     /// What the tree may hold of the gate's allotment, and the last of it that was in force.
@@ -96,6 +98,7 @@ impl Source {
             payment: None,
             disks: None,
             journal: None,
+            stats: None,
             summary: None,
             may: 0,
             may_in_force: 0,
@@ -301,6 +304,9 @@ impl Source {
             Gate::Shared(_) | Gate::Kept { .. } => {}
         }
         self.look_for_gate(now);
+        if let Some(stats) = &mut self.stats {
+            stats.pass(now);
+        }
         if let Some(payment) = &mut self.payment {
             payment.pass(now);
         }
@@ -323,7 +329,8 @@ impl Source {
         let payment = self.payment.as_ref().and_then(Payment::deadline);
         let disks = self.disks.as_ref().and_then(Disks::deadline);
         let journal = self.journal.as_ref().and_then(Journal::deadline);
-        [gate, lost, above, payment, disks, journal].into_iter().flatten().min()
+        let stats = self.stats.as_ref().and_then(Stats::deadline);
+        [gate, lost, above, payment, disks, journal, stats].into_iter().flatten().min()
     }
 
     /// Whether what is held is to be known now: the gate asks, or what the jobserver above gave is looked at anew.

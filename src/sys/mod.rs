@@ -33,6 +33,7 @@ pub mod service;
 pub mod shims;
 pub mod socket;
 pub mod socket_name;
+pub mod stats_folder;
 pub mod tools;
 pub mod tree_file;
 pub mod users;

@@ -3,6 +3,7 @@
 //! Doesn't know how it is served.
 
 use super::Plan;
+use crate::cli::Failure;
 use crate::cli::args::RunArgs;
 use crate::cli::summary::When;
 use crate::policy::time::Moment;
@@ -11,8 +12,10 @@ use crate::proto::wire::Hello;
 use crate::proxy::journal::Journal;
 use crate::proxy::link::Link;
 use crate::proxy::source::Source;
+use crate::proxy::stats::{self, Stats};
 use crate::server::settings::{entry, resolve};
 use crate::sys::say::say;
+use crate::sys::stats_folder::StatsFolder;
 
 impl Plan {
     /// The shared gate tells what happens there, from before the wait for the lease on.
@@ -38,6 +41,21 @@ impl Plan {
         let Hello { label, style, .. } = self.hello(args);
         let who = Who { pid: std::process::id() as i32, label, style };
         source.keep_journal(Journal::new(scribe, file, said, who, now), now);
+    }
+
+    /// The folder for the build's statistics, ready to be written to.
+    pub(super) fn stats_folder(&self, args: &RunArgs) -> Result<Option<StatsFolder>, Failure> {
+        let Some(folder) = &args.buildstats else { return Ok(None) };
+        let files = stats::files(&self.command.program.to_string_lossy());
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let folder = StatsFolder::new(folder, &files, &self.proc_root);
+        folder.map(Some).map_err(|why| Failure(format!("--buildstats {why}")))
+    }
+
+    pub(super) fn keep_stats(&mut self, args: &RunArgs, source: &mut Source, now: Moment) {
+        let Some(folder) = self.stats.take() else { return };
+        let (command, beat) = (self.command.program.to_string_lossy(), self.own_settings().heartbeat);
+        source.keep_stats(Stats::new(folder, &command, &self.hello(args).label, beat, now));
     }
 
     /// How it is called and when it is said.

@@ -6,6 +6,7 @@ use super::{Gate, Source};
 use crate::policy::summary::{Brake, Summary};
 use crate::policy::time::Moment;
 use crate::proxy::journal::Journal;
+use crate::proxy::stats::Stats;
 use std::time::Duration;
 
 impl Source {
@@ -25,15 +26,24 @@ impl Source {
         }
     }
 
+    /// The build's statistics are written from here on.
+    pub fn keep_stats(&mut self, mut stats: Stats) {
+        stats.start();
+        self.stats = Some(stats);
+    }
+
     /// The command runs.
-    pub fn start_journal(&mut self) {
+    pub fn start_notes(&mut self) {
         if let Some(journal) = &mut self.journal {
             journal.start();
         }
     }
 
     /// Nothing happens any more.
-    pub fn close_journal(&mut self, now: Moment) {
+    pub fn close_notes(&mut self, now: Moment) {
+        if let Some(stats) = self.stats.take() {
+            stats.close();
+        }
         self.write(now);
         if let Some(journal) = self.journal.take() {
             journal.close(now);

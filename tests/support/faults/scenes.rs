@@ -109,7 +109,7 @@ pub const SCENES: &[Scene] = &[
     ),
     Scene {
         speaks: true,
-        ..scene("journal", "f run -j2 --private --journal j --heartbeat 0.05 -- $MAKE44 -s -f slow.mk", 8)
+        ..scene("journal", "f run -j2 --private --journal j --buildstats s --heartbeat 0.05 -- $MAKE44 -s -f slow.mk", 8)
     },
     Scene {
         speaks: true,
