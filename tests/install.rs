@@ -64,7 +64,10 @@ fn with_the_rest(rows: &[(&str, u32)], prefix: &str) -> BTreeMap<String, u32> {
     let shims = names.map(|name| (format!("{prefix}/lib/jobgate/shims/{name}"), mode(name)));
     let layer = ["conf/layer.conf", "conf/jobgate.conf", "classes/jobgate.bbclass", "lib/jobgate_bitbake.py"];
     let layer = layer.map(|name| (format!("{prefix}/lib/jobgate/bitbake-layer/{name}"), 0o644));
-    let commands = ["", "-run", "-exec", "-env", "-attach", "-serve", "-status", "-set", "-shims", "-doctor"];
+    let commands = [
+        "", "-run", "-exec", "-env", "-attach", "-serve", "-status", "-top", "-set", "-report", "-replay",
+        "-shims", "-doctor",
+    ];
     let pages = commands.map(|command| format!("man/man1/jobgate{command}.1"));
     let completions = [
         "bash-completion/completions/jobgate",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 7] = ["policy", "proto", "report", "sys", "server", "proxy", "cli"];
 
 /// What may only be named in some layers, in any form that leads there.
-const WALLS: [(&str, &[&str]); 18] = [
+const WALLS: [(&str, &[&str]); 19] = [
     ("nix::", &["sys"]),
     ("libc::", &["sys"]),
     ("unsafe", &["sys"]),
@@ -18,6 +18,7 @@ const WALLS: [(&str, &[&str]); 18] = [
     ("toml::", &["proto"]),
     ("sd_notify::", &["sys"]),
     ("clap::", &["cli"]),
+    ("ratatui::", &["cli"]),
     ("clap_complete::", &["cli"]),
     ("clap_mangen::", &["cli"]),
     ("log::", &["sys", "server", "proxy", "cli"]),

@@ -28,6 +28,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Tell how the gate stands, why it is held, and who holds what
     Status(StatusArgs),
+    /// Show on a terminal how the gate stands, and how it stood in the last minutes
+    Top(TopArgs),
     /// Change the running gate
     Set(SetArgs),
     /// Draw what a journal says: who ran how many jobs, the limit, the pressure, and when the gate was held
@@ -310,6 +312,15 @@ pub struct StatusArgs {
     /// Print it again every second, until the gate is gone
     #[arg(long)]
     pub watch: bool,
+    /// The gate's socket [default: the host's gate, else the user's own]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `jobgate top`
+#[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
+pub struct TopArgs {
     /// The gate's socket [default: the host's gate, else the user's own]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,

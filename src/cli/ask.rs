@@ -158,7 +158,8 @@ fn gone(error: io::Error) -> Failure {
     Failure(format!("the gate is gone: {error}"))
 }
 
-fn ask(link: &mut Link) -> Result<View, Failure> {
+/// How the gate says that it stands.
+pub fn ask(link: &mut Link) -> Result<View, Failure> {
     match link.question(&Request::Status) {
         Ok(Reply::Status(view)) => Ok(*view),
         Ok(_) => Err(Failure("the gate doesn't say how it stands".to_owned())),

@@ -27,6 +27,7 @@ mod shim;
 mod style;
 mod summary;
 mod table;
+mod top;
 
 use crate::sys::notify::Original;
 use crate::sys::say::say;
@@ -74,6 +75,7 @@ pub fn main() -> ! {
         Command::Attach(args) => attach::attach(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Status(args) => ask::status(&args),
+        Command::Top(args) => top::top(&args),
         Command::Set(args) => ask::set(&args),
         Command::Report(args) => report::report(&args),
         Command::Replay(args) => replay::replay(&args),

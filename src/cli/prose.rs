@@ -13,6 +13,7 @@ pub fn of(command: &str) -> Option<&'static str> {
         "attach" => ATTACH,
         "serve" => SERVE,
         "status" => STATUS,
+        "top" => TOP,
         "set" => SET,
         "report" => REPORT,
         "replay" => REPLAY,
@@ -168,6 +169,22 @@ Files:
 const STATUS: &str = "\
 Prints the limit and how much of it is in use, whether the gate is held and by what, and a line for each client: how many jobs it
 HAS, how many it MAY have, and how many more it WANTS. Of other users' clients a service shows no more than that they are there.";
+
+const TOP: &str = "\
+Shows on a terminal what `jobgate status` tells, each second anew: the limit and what bounds it, the gate and why it is held, and
+below the clients, those who have the most first. Between them two charts of the last five minutes: jobs that are out against the
+limit, and the pressure of cpu, io and memory. Where there is little room the charts go first, then users and styles.
+
+A gate that is gone is looked for; what was seen last stays there meanwhile.
+
+Keys:
+  q, Esc, Ctrl-C  quit
+  up, down, page up, page down  other clients
+  ?  help
+  Ctrl-L  draw it all anew
+
+Environment:
+  NO_COLOR  if it is set to anything, no colours";
 
 const SET: &str = "\
 Changes settings of the gate that runs. Those of a gate that runs have started hold until it ends; those of a service until its

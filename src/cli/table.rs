@@ -7,6 +7,9 @@ use crate::proto::text::printable;
 use crate::proto::view::{ClientView, View};
 use std::fmt::Write;
 
+/// So wide is a terminal at least.
+const COLUMNS: usize = 80;
+
 /// The whole text.
 pub fn draw(view: &View) -> String {
     let mut text = String::new();
@@ -41,22 +44,62 @@ pub fn draw(view: &View) -> String {
     if view.clients.is_empty() {
         text.push_str("\nnobody is here\n");
     } else {
-        text.push_str("\n    PID USER  STYLE  HAS MAY WANTS      AGE  WHAT\n");
-        view.clients.iter().for_each(|client| row(&mut text, client));
+        let _ = writeln!(text, "\n{}", Row::head(COLUMNS).trim_end());
+        for client in &view.clients {
+            let _ = writeln!(text, "{}", Row::new(client).text(COLUMNS));
+        }
     }
-    text.lines().map(|line| cut(&printable(line), 80) + "\n").collect()
+    text.lines().map(|line| cut(&printable(line), COLUMNS) + "\n").collect()
 }
 
-fn row(text: &mut String, client: &ClientView) {
-    let lease = if client.borrowed { client.lease + 1 } else { client.lease };
-    let has = lease + client.held;
-    let may = lease + client.allotment;
-    let wants = match client.waits_s {
-        Some(waits) => format!("lease {}", span(waits)),
-        None if client.stopped => "stopped".to_owned(),
-        None if client.wants => "more".to_owned(),
-        None => "-".to_owned(),
-    };
+/// A client's figures, and what there is to be said of it.
+pub struct Row {
+    /// Its proxy's process, user, and style.
+    who: String,
+    /// How many jobs it has, may have and wants, and its age.
+    figures: String,
+    label: String,
+    notes: String,
+    pid: String,
+}
+
+impl Row {
+    /// Of that one.
+    pub fn new(client: &ClientView) -> Row {
+        let lease = if client.borrowed { client.lease + 1 } else { client.lease };
+        let has = lease + client.held;
+        let may = lease + client.allotment;
+        let wants = match client.waits_s {
+            Some(waits) => format!("lease {}", span(waits)),
+            None if client.stopped => "stopped".to_owned(),
+            None if client.wants => "more".to_owned(),
+            None => "-".to_owned(),
+        };
+        Row {
+            who: format!("{:<5} {:<5} ", client.uid, client.style),
+            figures: format!("{has:>4} {may:>3} {wants:<8} {:>5}  ", span(client.age_s)),
+            label: client.label.clone(),
+            notes: notes(client),
+            pid: format!("{:>7} ", client.pid),
+        }
+    }
+
+    /// What stands above such rows. Where there are fewer than 80 columns users and styles are left out.
+    pub fn head(width: usize) -> String {
+        let who = if width < 80 { "" } else { "USER  STYLE " };
+        format!("{:<width$}", format!("    PID {who} HAS MAY WANTS      AGE  WHAT"))
+    }
+
+    /// In so many columns.
+    pub fn text(&self, width: usize) -> String {
+        let who = if width < 80 { "" } else { self.who.as_str() };
+        let figures = format!("{}{who}{}", self.pid, self.figures);
+        let room = width.saturating_sub(figures.chars().count() + self.notes.chars().count()).max(8);
+        format!("{figures}{}{}", cut(&self.label, room), self.notes)
+    }
+}
+
+fn notes(client: &ClientView) -> String {
     let mut notes = Vec::new();
     if client.borrowed {
         notes.push("in a paid job".to_owned());
@@ -76,16 +119,7 @@ fn row(text: &mut String, client: &ClientView) {
     if client.weight > 1 {
         notes.push(format!("weight {}", client.weight));
     }
-    let notes = if notes.is_empty() { String::new() } else { format!("  ({})", notes.join(", ")) };
-    let figures = format!(
-        "{:>7} {:<5} {:<5} {has:>4} {may:>3} {wants:<8} {:>5}  ",
-        client.pid,
-        client.uid,
-        client.style,
-        span(client.age_s),
-    );
-    let room = 80_usize.saturating_sub(figures.chars().count() + notes.chars().count()).max(8);
-    let _ = writeln!(text, "{figures}{}{notes}", cut(&client.label, room));
+    if notes.is_empty() { String::new() } else { format!("  ({})", notes.join(", ")) }
 }
 
 /// `7s`, `12m`, `5h`, `3d`.
@@ -97,7 +131,7 @@ fn span(seconds: f64) -> String {
 }
 
 /// At most so many columns.
-fn cut(line: &str, columns: usize) -> String {
+pub fn cut(line: &str, columns: usize) -> String {
     let is_short = line.chars().count() <= columns;
     if is_short { line.to_owned() } else { line.chars().take(columns - 1).chain(['…']).collect() }
 }

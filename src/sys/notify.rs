@@ -81,6 +81,18 @@ pub struct Arrival {
     pub(super) signal: Signal,
 }
 
+impl Arrival {
+    /// Its number.
+    pub fn number(&self) -> i32 {
+        self.signal as i32
+    }
+
+    /// It is to end who gets it, and nothing else.
+    pub fn is_end(&self) -> bool {
+        matches!(self.signal, Signal::SIGTERM | Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT)
+    }
+}
+
 impl Signals {
     /// Blocks the signals from here on. One that our caller ignores (nohup's SIGHUP, SIGINT of a background job) stays
     /// ignored and is never seen.
