@@ -98,7 +98,7 @@ const ERRORS: &[(&str, &[i32])] = &[
     ("listen", &[EADDRINUSE, EOPNOTSUPP]),
     ("accept4", &[EMFILE, ECONNABORTED, EINTR]),
     ("connect", &[EACCES, EAGAIN, ECONNREFUSED, EINTR]),
-    ("getsockname getsockopt setsockopt shutdown", &[ENOBUFS, EINVAL]),
+    ("getsockname getpeername getsockopt setsockopt shutdown", &[ENOBUFS, EINVAL]),
     ("epoll_ctl", &[ENOSPC, ENOMEM]),
     ("inotify_add_watch", &[ENOSPC, EACCES]),
     ("inotify_rm_watch", &[EINVAL]),
