@@ -171,6 +171,25 @@ fn a_gate_that_comes_anew_is_found() {
 }
 
 #[test]
+fn nothing_is_left_of_it_where_the_terminal_goes_away() {
+    let shared = Shared::new();
+    let Some(terminal) = Terminal::open(&shared, (80, 24)) else { return };
+    let build = build(&shared, "a long build");
+    shared.await_status(|status| status["in_use"] == 1);
+    terminal.type_line(&format!("JOBGATE={}; export JOBGATE", support::jobgate()));
+    terminal.type_line(TOP);
+    terminal.until("out 1, gate open");
+    let top = pid_of_top(shared.folder.path());
+    drop(terminal);
+    let started = Instant::now();
+    while Path::new("/proc").join(top.to_string()).exists() {
+        assert!(started.elapsed() < DEADLINE, "it is there still");
+        std::thread::yield_now();
+    }
+    go(&shared, vec![build]);
+}
+
+#[test]
 fn job_control_stops_it_and_it_goes_on() {
     let shared = Shared::new();
     let Some(terminal) = Terminal::open(&shared, (80, 24)) else { return };

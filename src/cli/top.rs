@@ -19,6 +19,8 @@ use screen::Screen;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Between two questions.
@@ -35,46 +37,56 @@ pub fn top(args: &TopArgs) -> Result<(), Failure> {
     }
     let link = gate::running(args.socket.as_deref())?;
     let failed = |error: io::Error| Failure(format!("the terminal can't be used: {error}"));
-    let signals = Signals::take().map_err(failed)?;
+    let is_to_stop = Arc::new(AtomicBool::new(false));
+    watch_signals(Arc::clone(&is_to_stop)).map_err(failed)?;
     let terminal = ratatui::try_init().map_err(|error| {
         ratatui::restore();
         failed(error)
     })?;
-    let mut top = Top::new(link, terminal, signals);
-    let ended = top.run(args);
+    let ended = Top::new(link, terminal, is_to_stop).run(args);
     ratatui::restore();
-    match ended.map_err(failed)? {
-        None => Ok(()),
-        Some(signal) => child::end_as(ExitStatus::from_raw(signal)),
-    }
+    ended.map_err(failed)
+}
+
+/// Who is to end gives the terminal back. Not in the loop: where the terminal is gone crossterm never comes back from it.
+fn watch_signals(is_to_stop: Arc<AtomicBool>) -> io::Result<()> {
+    Signals::take()?.watch(move |arrival| match arrival.kind {
+        Kind::Key => is_to_stop.store(true, Ordering::Relaxed),
+        Kind::Plain if arrival.is_end() => {
+            ratatui::restore();
+            child::end_as(ExitStatus::from_raw(arrival.number()))
+        }
+        Kind::Plain | Kind::Asked | Kind::ChildChanged => {}
+    })
 }
 
 struct Top {
     clock: Clock,
     link: Option<Link>,
     terminal: DefaultTerminal,
-    signals: Signals,
+    /// Somebody else wants it to stop, as Ctrl-Z does.
+    is_to_stop: Arc<AtomicBool>,
     history: History,
     view: View,
     screen: Screen,
 }
 
 impl Top {
-    fn new(link: Link, terminal: DefaultTerminal, signals: Signals) -> Top {
+    fn new(link: Link, terminal: DefaultTerminal, is_to_stop: Arc<AtomicBool>) -> Top {
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Top {
             clock: Clock::start(),
             link: Some(link),
             terminal,
-            signals,
+            is_to_stop,
             history: History::default(),
             view: View::default(),
             screen: Screen::new(is_plain),
         }
     }
 
-    /// Until a key, or a signal, which is given, ends it.
-    fn run(&mut self, args: &TopArgs) -> io::Result<Option<i32>> {
+    /// Until a key ends it.
+    fn run(mut self, args: &TopArgs) -> io::Result<()> {
         let mut due = self.clock.now();
         loop {
             let now = self.clock.now();
@@ -85,19 +97,15 @@ impl Top {
             self.screen.is_gone = self.link.is_none();
             let (view, history, screen) = (&self.view, &self.history, &mut self.screen);
             self.terminal.draw(|frame| screen.draw(frame, view, history))?;
-            while let Some(arrival) = self.signals.next()? {
-                match arrival.kind {
-                    Kind::Key => self.stop()?,
-                    Kind::Plain if arrival.is_end() => return Ok(Some(arrival.number())),
-                    Kind::Plain | Kind::Asked | Kind::ChildChanged => {}
-                }
+            if self.is_to_stop.swap(false, Ordering::Relaxed) {
+                self.stop()?;
             }
             let wait = due.since(self.clock.now()).min(SOON);
             while event::poll(if self.screen.is_new { Duration::ZERO } else { wait })? {
                 if let Event::Key(key) = event::read()?
                     && !self.press(key)?
                 {
-                    return Ok(None);
+                    return Ok(());
                 }
                 self.screen.is_new = true;
             }

@@ -128,6 +128,19 @@ impl Signals {
         }
     }
 
+    /// Gives each to `take`, in a thread of their own: whatever the others are busy with.
+    pub fn watch(self, mut take: impl FnMut(Arrival) + Send + 'static) -> io::Result<()> {
+        let watch = move || {
+            loop {
+                let _ = self.wait(Duration::from_secs(3600));
+                while let Ok(Some(arrival)) = self.next() {
+                    take(arrival);
+                }
+            }
+        };
+        std::thread::Builder::new().name("jg-signals".to_owned()).spawn(watch).map(drop)
+    }
+
     /// The next signal, or `None`. The error: none will be seen any more.
     pub fn next(&self) -> io::Result<Option<Arrival>> {
         let Some(info) = read(&self.0)? else { return Ok(None) };
