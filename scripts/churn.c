@@ -3,9 +3,11 @@
  *
  * full: has all it can get, up to TOKENS; a job that ends is followed by another at once.
  * wandering: has now more, now fewer, between none and TOKENS.
+ * Each job is a thread that does nothing: who holds more tokens than live threads is taken for one who has lost some.
  * Doesn't know who serves the pool, nor fifos. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +56,27 @@ static void nap(long microseconds)
     nanosleep(&t, NULL);
 }
 
+static void *job(void *nothing)
+{
+    for (;;)
+        pause();
+    return nothing;
+}
+
+/* As many as may ever run. */
+static int start_jobs(void)
+{
+    pthread_attr_t small;
+    pthread_t thread;
+
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 * 1024);
+    for (int i = 0; i < tokens; i++)
+        if (pthread_create(&thread, &small, job, NULL))
+            return 0;
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     int file, is_full;
@@ -67,6 +90,10 @@ int main(int argc, char **argv)
     tokens = atoi(argv[1]);
     period = 1000000 / atoi(argv[2]);
     is_full = !strcmp(argv[3], "full");
+    if (!start_jobs()) {
+        fprintf(stderr, "churn: no more threads\n");
+        return 1;
+    }
     srandom(getpid());
     for (int want = is_full ? tokens : tokens / 2; want > 0 && take(100); want--)
         ;
