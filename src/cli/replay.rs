@@ -142,7 +142,9 @@ fn thresholds(text: &mut String, story: &Story) {
             options.push(format!("--max-{} {start:.0}", resource.name()));
         }
     }
+    let is_known = story.levels.iter().any(|levels| levels.at([1.0]).is_some());
     let _ = match options.as_slice() {
+        [] if !is_known => writeln!(text, "\nNo pressure was recorded while jobs ran."),
         [] => writeln!(text, "\nNo work waited: any threshold would have held nothing."),
         options => writeln!(
             text,

@@ -52,12 +52,16 @@ pub fn lines(when: When, label: &str, summary: &Summary) -> Option<[String; 3]> 
     };
     Some([
         format!("{label}: took {}, {held}", said(time)),
-        format!("{label}: at most {} jobs at once, {:.1} on average", summary.peak(), summary.mean()),
+        format!("{label}: at most {} at once, {:.1} on average", jobs(summary.peak()), summary.mean()),
         match causes.as_slice() {
             [] => format!("{label}: nothing held it back"),
             causes => format!("{label}: held back by: {}", causes.join(", ")),
         },
     ])
+}
+
+fn jobs(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "job" } else { "jobs" })
 }
 
 fn name(brake: Brake) -> &'static str {

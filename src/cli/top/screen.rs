@@ -18,6 +18,10 @@ use ratatui::widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, Paragrap
 /// Where there is less room than this nothing can be read.
 const LEAST: (u16, u16) = (40, 8);
 
+/// What a chart may be of, in seconds.
+const SPANS: [(f64, &str); 4] =
+    [(30.0, "-30 s"), (60.0, "-1 min"), (120.0, "-2 min"), (LONG.as_secs() as f64, "-5 min")];
+
 /// A chart isn't lower than this.
 const LEAST_CHART: u16 = 6;
 
@@ -69,7 +73,8 @@ impl Screen {
         let [top, first, second, table, foot] = Layout::vertical(rows).areas(area);
         frame.render_widget(Paragraph::new(words), top);
         if charts.0 > 0 && charts.1 == 0 && area.width >= 100 {
-            let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(first);
+            let [left, right] =
+                Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2).areas(first);
             self.jobs(frame, left, view, history);
             self.pressure(frame, right, view, history);
         } else {
@@ -190,16 +195,18 @@ fn chart(frame: &mut Frame, area: Rect, title: &str, most: f64, names: [String; 
     if area.height < LEAST_CHART {
         return;
     }
-    let sets = sets.iter().map(|set| {
+    let datasets = sets.iter().map(|set| {
         let dataset = Dataset::default().name(set.name).data(&set.points).style(set.style).marker(set.marker);
         dataset.graph_type(if set.marker == Marker::Braille { GraphType::Line } else { GraphType::Scatter })
     });
-    let long = LONG.as_secs_f64();
-    let x = Axis::default().bounds([-long, 0.0]).labels(["-5 min".to_owned(), "now".to_owned()]);
+    // What isn't known yet needs no room.
+    let known = sets.iter().filter_map(|set| set.points.first()).map(|point| -point.0).fold(0.0, f64::max);
+    let (long, name) = *SPANS.iter().find(|span| known <= span.0).unwrap_or(&SPANS[SPANS.len() - 1]);
+    let x = Axis::default().bounds([-long, 0.0]).labels([name, "now"]);
     let [half, whole] = names;
     let y = Axis::default().bounds([0.0, most * 1.05]).labels(["0".to_owned(), half, whole]);
     let block = Block::default().borders(Borders::TOP).title(cut(title, area.width as usize));
-    let chart = Chart::new(sets.collect()).block(block).x_axis(x).y_axis(y).legend_position(None);
+    let chart = Chart::new(datasets.collect()).block(block).x_axis(x).y_axis(y).legend_position(None);
     frame.render_widget(chart, area);
 }
 

@@ -80,6 +80,7 @@ fn all_is_said_at_any_size() {
         assert!(!text.contains('\x1b') && text.contains("q quit"), "{text}");
         assert_eq!(text.contains("jobs out 5 (line), limit 6 (dots)"), size.1 > 12, "{text}");
         assert_eq!(text.contains("pressure: cpu (line) io (dots)"), size.1 > 12, "{text}");
+        assert_eq!(text.contains("-5 min"), size.1 > 12, "200 seconds are known: {text}");
         assert_eq!(text.contains("USER"), size.0 >= 80, "{text}");
         assert!(lines.iter().all(|line| line.chars().count() <= usize::from(size.0)));
     }
