@@ -80,14 +80,13 @@ pub fn name(number: usize, told: &Told) -> String {
 struct Picture<'a> {
     story: &'a Story,
     svg: String,
+    /// Down to where it is drawn.
     y: f64,
-    /// Where the panels begin.
-    top: f64,
 }
 
 impl<'a> Picture<'a> {
     fn new(story: &'a Story) -> Picture<'a> {
-        Picture { story, svg: String::new(), y: 0.0, top: 0.0 }
+        Picture { story, svg: String::new(), y: 0.0 }
     }
 
     fn put(&mut self, text: std::fmt::Arguments) {
@@ -132,7 +131,6 @@ impl<'a> Picture<'a> {
         self.text(LEFT, 44.0, "s", &line);
         self.text(LEFT, 66.0, "", &story.verdict());
         self.y = 96.0;
-        self.top = self.y;
     }
 
     /// A panel's frame: its heading, lines at `ticks` values, each with its name.
