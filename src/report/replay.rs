@@ -78,7 +78,7 @@ impl Client {
         if self.held <= most {
             (self.held, self.ends) = (most, None);
         } else if self.ends.is_none() {
-            self.ends = Some(now + JOB / u64::from(self.held));
+            self.ends = Some(now.saturating_add(JOB / u64::from(self.held)));
         }
     }
 
